@@ -1,0 +1,1 @@
+//! Leasehold sells time on resources for bitcoin, without accounts.

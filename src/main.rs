@@ -1,0 +1,2 @@
+//! The binary: parse, trace, dispatch.
+fn main() {}
