@@ -1,1 +1,4 @@
 //! Leasehold sells time on resources for bitcoin, without accounts.
+
+pub mod clock;
+pub mod domain;

@@ -1,0 +1,70 @@
+//! The kinds of event, as other programs know them (SPEC section 9).
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// What an entry of the event log reports.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum EventKind {
+            $($(#[$doc])* #[serde(rename = $text)] $name,)*
+        }
+
+        impl EventKind {
+            /// Every kind.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// Its name in the log.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// An address was handed out.
+    InvoiceCreated = "invoice.created",
+    /// Credited and unconfirmed money reach what is needed.
+    InvoicePaid = "invoice.paid",
+    /// Credited money reached what is needed.
+    InvoiceSettled = "invoice.settled",
+    /// Its quote is over.
+    InvoiceExpired = "invoice.expired",
+    /// Given up, nothing received.
+    InvoiceCancelled = "invoice.cancelled",
+    /// A payment was found in the mempool or a block.
+    PaymentSeen = "payment.seen",
+    /// It is in the chain.
+    PaymentConfirmed = "payment.confirmed",
+    /// It counts.
+    PaymentCredited = "payment.credited",
+    /// A conflicting transaction took its place.
+    PaymentReplaced = "payment.replaced",
+    /// Its credit's block went away.
+    PaymentAtRisk = "payment.at_risk",
+    /// Its credit was taken back.
+    PaymentReversed = "payment.reversed",
+    /// It counts again.
+    PaymentRestored = "payment.restored",
+    /// It pays an address that was never issued.
+    PaymentUnallocated = "payment.unallocated",
+    /// A lease was asked for.
+    LeaseCreated = "lease.created",
+    /// A generation began.
+    LeaseProvisioning = "lease.provisioning",
+    /// Its clock started.
+    LeaseActivated = "lease.activated",
+    /// It got more time.
+    LeaseExtended = "lease.extended",
+    /// It runs out soon.
+    LeaseExpiringSoon = "lease.expiring_soon",
+    /// Its time is over, its unit is kept for a while.
+    LeaseGrace = "lease.grace",
+    /// The operator stopped it.
+    LeaseSuspended = "lease.suspended",
+    /// The operator let it go on.
+    LeaseResumed = "lease.resumed",
+    /// It is over.
+    LeaseEnded = "lease.ended",
+}

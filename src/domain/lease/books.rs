@@ -1,0 +1,105 @@
+//! Where a lease's money is at a moment: each satoshi in exactly one place (SPEC section 8).
+
+use serde::{Deserialize, Serialize};
+
+use super::super::payment::Counted;
+use super::super::price::value_sat;
+use super::super::time::Timestamp;
+use super::fold::{Closed, Home, Lot, Phase, Standing};
+
+/// A lease's money by place. `received_sat` is the sum of all the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Books {
+    /// Standing credits.
+    pub received_sat: u64,
+    /// Waits for more, for a unit, or is not worth a second.
+    pub held_sat: u64,
+    /// Time not yet elapsed, at the price paid.
+    pub prepaid_sat: u64,
+    /// Time elapsed, or kept.
+    pub earned_sat: u64,
+    /// Can go back to whoever holds the claim.
+    pub refundable_sat: u64,
+}
+
+/// What the last `left_s` seconds of `lots` cost, rounded down once over the sum.
+fn value_of_last(lots: &[Lot], left_s: u64) -> u64 {
+    let mut rest = left_s;
+    value_sat(lots.iter().rev().map_while(|lot| {
+        let seconds = lot.seconds.min(rest);
+        rest -= seconds;
+        (seconds > 0 || rest > 0).then_some((seconds, lot.price))
+    }))
+}
+
+/// What lots of which no second was used are worth: their amounts.
+fn value_unstarted(lots: &[Lot]) -> u64 {
+    lots.iter()
+        .map(|lot| match lot.partial {
+            true => value_sat([(lot.seconds, lot.price)]),
+            false => lot.amount_sat,
+        })
+        .sum()
+}
+
+fn paid(lots: &[Lot]) -> u64 {
+    lots.iter().map(|lot| lot.amount_sat).sum()
+}
+
+impl Closed {
+    /// What can go back, over the lots that still stand.
+    fn refundable_sat(&self, standing: &Standing) -> u64 {
+        if !self.refundable {
+            return 0;
+        }
+        let lots: Vec<Lot> = self
+            .lots
+            .iter()
+            .filter(|lot| standing.counted(&lot.payment) == Counted::Standing)
+            .cloned()
+            .collect();
+        let total: u64 = lots.iter().map(|lot| lot.seconds).sum();
+        if self.whole {
+            return value_unstarted(&lots) + self.balance_sat;
+        }
+        let value = value_of_last(&lots, total.saturating_sub(self.used_s));
+        let all_stand = lots.len() == self.lots.len();
+        let balance = if all_stand { self.balance_sat } else { 0 };
+        (value + balance).min(paid(&lots) + self.balance_sat)
+    }
+}
+
+impl Standing {
+    /// Where the money is at `at`.
+    pub fn books(&self, at: Timestamp) -> Books {
+        let standing = |line: &&super::fold::CreditLine| line.counted == Counted::Standing;
+        let received_sat: u64 =
+            self.credits.iter().filter(standing).map(|line| line.amount_sat).sum();
+        let dead: u64 = self
+            .credits
+            .iter()
+            .filter(standing)
+            .filter(|line| line.home == Home::Dead)
+            .map(|line| line.amount_sat)
+            .sum();
+        let closed: u64 = self.closed.iter().map(|closed| closed.refundable_sat(self)).sum();
+        let balance = self.run.map_or(0, |run| run.balance_sat());
+        let unstarted = value_unstarted(&self.lots) + self.carried_sat;
+        let (held, prepaid) = match self.phase {
+            Phase::Unfunded | Phase::Ended => (unstarted, 0),
+            Phase::Provisioning => (balance.min(unstarted), unstarted.saturating_sub(balance)),
+            Phase::Live => (balance, value_of_last(&self.lots, self.left_s(at))),
+        };
+        // The caps keep the sum exact whatever a reversal took out of the middle.
+        let refundable_sat = (dead + closed).min(received_sat);
+        let held_sat = held.min(received_sat - refundable_sat);
+        let prepaid_sat = prepaid.min(received_sat - refundable_sat - held_sat);
+        Books {
+            received_sat,
+            held_sat,
+            prepaid_sat,
+            earned_sat: received_sat - refundable_sat - held_sat - prepaid_sat,
+            refundable_sat,
+        }
+    }
+}

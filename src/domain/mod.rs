@@ -1,0 +1,13 @@
+//! What Leasehold computes. Pure: no I/O, no clock, no randomness, no async.
+//! Facts go in, status comes out; the same facts give the same answer in any order.
+
+pub mod event;
+pub mod ids;
+pub mod invoice;
+pub mod lease;
+pub mod ledger;
+pub mod payment;
+pub mod policy;
+pub mod price;
+pub mod resource;
+pub mod time;

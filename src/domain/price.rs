@@ -1,0 +1,178 @@
+//! Money to time and back. Integers only, 128-bit intermediates (SPEC section 4).
+
+use serde::{Deserialize, Serialize};
+
+/// A price: `sat` satoshis for every `per_s` seconds. Both are at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Price {
+    /// Satoshis for one period.
+    pub sat: u64,
+    /// Length of the period in seconds.
+    pub per_s: u64,
+}
+
+impl Price {
+    /// What `duration_s` costs: `ceil(duration_s × sat / per_s)`, saturating.
+    pub fn cost_sat(self, duration_s: u64) -> u64 {
+        narrow(self.product(duration_s, self.sat).div_ceil(u128::from(self.per_s)))
+    }
+
+    /// What `amount_sat` buys: `floor(amount_sat × per_s / sat)`, saturating.
+    pub fn seconds(self, amount_sat: u64) -> u64 {
+        narrow(self.product(amount_sat, self.per_s) / u128::from(self.sat))
+    }
+
+    fn product(self, a: u64, b: u64) -> u128 {
+        u128::from(a) * u128::from(b)
+    }
+}
+
+/// `floor` of the sum of `seconds × sat / per_s` over all `(seconds, price)`, exact.
+pub fn value_sat(parts: impl IntoIterator<Item = (u64, Price)>) -> u64 {
+    let mut whole: u128 = 0;
+    let (mut num, mut den): (u128, u128) = (0, 1);
+    for (seconds, price) in parts {
+        let product = u128::from(seconds) * u128::from(price.sat);
+        let per = u128::from(price.per_s);
+        whole += product / per;
+        let rest = product % per;
+        // num/den < 1 stays a fraction in lowest terms of the period lengths seen.
+        let step = den / gcd(den, per);
+        let Some(common) = step.checked_mul(per) else { continue };
+        num = num * (common / den) + rest * (common / per);
+        den = common;
+        whole += num / den;
+        num %= den;
+    }
+    narrow(whole)
+}
+
+fn gcd(a: u128, b: u128) -> u128 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+fn narrow(value: u128) -> u64 {
+    u64::try_from(value).unwrap_or(u64::MAX)
+}
+
+/// Money that bought time at one price, added up, so that splitting a payment neither gains
+/// nor loses a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// The price that everything in this run was counted at.
+    pub price: Price,
+    /// Standing satoshis at that price, carried-over ones included.
+    pub sat: u64,
+    /// Seconds already given for them.
+    pub seconds: u64,
+}
+
+impl Run {
+    /// An empty run at `price` that begins with `carried_sat` from the run before.
+    pub fn new(price: Price, carried_sat: u64) -> Self {
+        Self { price, sat: carried_sat, seconds: 0 }
+    }
+
+    /// Whole satoshis that are not yet worth a second.
+    pub fn balance_sat(&self) -> u64 {
+        self.sat.saturating_sub(self.price.cost_sat(self.seconds))
+    }
+
+    /// The seconds that `amount_sat` more would add.
+    pub fn worth_s(&self, amount_sat: u64) -> u64 {
+        self.price.seconds(self.sat.saturating_add(amount_sat)).saturating_sub(self.seconds)
+    }
+
+    /// Adds money and returns the seconds it adds. At another price the whole satoshis not yet
+    /// worth a second move over first; the fraction is dropped.
+    pub fn add(&mut self, amount_sat: u64, price: Price) -> u64 {
+        if price != self.price {
+            *self = Self::new(price, self.balance_sat());
+        }
+        let seconds = self.worth_s(amount_sat);
+        self.sat = self.sat.saturating_add(amount_sat);
+        self.seconds = self.seconds.saturating_add(seconds);
+        seconds
+    }
+
+    /// Takes a reversed credit out again.
+    pub fn remove(&mut self, amount_sat: u64, seconds: u64) {
+        self.sat = self.sat.saturating_sub(amount_sat);
+        self.seconds = self.seconds.saturating_sub(seconds);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HOUR: Price = Price { sat: 500, per_s: 3600 };
+
+    #[test]
+    fn two_hours_cost_a_thousand_and_a_thousand_buy_two_hours() {
+        assert_eq!(HOUR.cost_sat(7200), 1000);
+        assert_eq!(HOUR.seconds(1000), 7200);
+        assert_eq!(HOUR.cost_sat(1), 1);
+        assert_eq!(HOUR.seconds(1), 7);
+    }
+
+    #[test]
+    fn the_whole_supply_at_a_satoshi_a_year_does_not_overflow() {
+        let price = Price { sat: 1, per_s: 31_536_000 };
+        assert_eq!(price.seconds(u64::MAX), u64::MAX);
+        assert_eq!(
+            price.seconds(2_100_000_000_000_000),
+            66_225_600_000_000_000_000_000u128.min(u128::from(u64::MAX)) as u64
+        );
+    }
+
+    #[test]
+    fn a_dear_second_leaves_a_balance_that_moves_to_the_next_price() {
+        let dear = Price { sat: 10, per_s: 1 };
+        let mut run = Run::new(dear, 0);
+        assert_eq!(run.add(1003, dear), 100);
+        assert_eq!(run.balance_sat(), 3);
+        let cheap = Price { sat: 3, per_s: 1 };
+        assert_eq!(run.add(0, cheap), 1);
+        assert_eq!(run.balance_sat(), 0);
+    }
+
+    #[test]
+    fn fractions_of_different_periods_add_up_before_the_floor() {
+        let third = Price { sat: 1, per_s: 3 };
+        let sixth = Price { sat: 1, per_s: 6 };
+        assert_eq!(value_sat([(1, third), (1, third), (2, sixth)]), 1);
+        assert_eq!(value_sat([(7200, HOUR), (3599, HOUR)]), 1499);
+    }
+
+    proptest! {
+        #[test]
+        fn splitting_a_payment_gains_and_loses_nothing(
+            parts in prop::collection::vec(1u64..1_000_000, 1..40),
+            sat in 1u64..10_000, per_s in 1u64..100_000,
+        ) {
+            let price = Price { sat, per_s };
+            let mut run = Run::new(price, 0);
+            let seconds: u64 = parts.iter().map(|part| run.add(*part, price)).sum();
+            prop_assert_eq!(seconds, price.seconds(parts.iter().sum()));
+        }
+
+        #[test]
+        fn the_quoted_price_buys_at_least_the_quoted_time(
+            duration_s in 1u64..100_000_000, sat in 1u64..1_000_000, per_s in 1u64..1_000_000,
+        ) {
+            let price = Price { sat, per_s };
+            prop_assert!(price.seconds(price.cost_sat(duration_s)) >= duration_s);
+        }
+
+        #[test]
+        fn unused_time_is_never_worth_more_than_was_paid(
+            amount in 1u64..10_000_000, sat in 1u64..10_000, per_s in 1u64..100_000,
+        ) {
+            let price = Price { sat, per_s };
+            prop_assert!(value_sat([(price.seconds(amount), price)]) <= amount);
+        }
+    }
+}
