@@ -1,0 +1,41 @@
+//! Use cases: one file is one transaction, named by a verb. Everything that changes anything
+//! goes through here; HTTP, workers and the command line only call it.
+
+pub mod apply_block;
+pub mod apply_mempool;
+pub mod error;
+pub mod request_lease;
+pub mod settle;
+pub mod settle_due;
+
+use crate::domain::ids::EventId;
+use crate::domain::event::EventKind;
+use crate::domain::time::Timestamp;
+use crate::db::NewEvent;
+
+pub use error::{AppError, Code, FieldError, Refusal};
+
+/// 128 random bits from the operating system.
+pub(crate) fn random_128() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
+    bytes
+}
+
+/// An event about `subject`.
+pub(crate) fn event(
+    kind: EventKind,
+    at: Timestamp,
+    subject: &str,
+    resource: Option<&str>,
+    data: serde_json::Value,
+) -> NewEvent {
+    NewEvent {
+        id: EventId::new(random_128()).as_str().to_owned(),
+        kind: kind.as_str(),
+        at: at.millis(),
+        subject: subject.to_owned(),
+        resource: resource.map(str::to_owned),
+        data,
+    }
+}

@@ -1,0 +1,265 @@
+//! Settling a lease: load its facts, append what is due, and write the difference: events, the
+//! ledger, units, the projection. Every change of a lease, by the chain, the clock, its holder
+//! or the operator, goes through here, inside the caller's transaction.
+
+mod outcome;
+mod payments;
+mod units;
+
+use std::collections::BTreeMap;
+
+use crate::db::invoice::InvoiceRow;
+use crate::db::lease::{LeaseRow, Next};
+use crate::db::payment::PaymentRow;
+use crate::db::terms::Resource;
+use crate::db::{self, DbError, NewEvent, Tx};
+use crate::domain::ids::LeaseId;
+use crate::domain::ledger;
+use crate::domain::lease::advance::{self, World};
+use crate::domain::lease::difference::difference;
+use crate::domain::lease::fold::{Phase, Standing, fold};
+use crate::domain::lease::snapshot::Snapshot;
+use crate::domain::lease::{Entry, Facts, What};
+use crate::domain::policy::Policy;
+use crate::domain::time::Timestamp;
+
+use super::event;
+
+/// What settling needs to know besides the facts.
+#[derive(Clone, Debug)]
+pub struct Ground {
+    /// The operator's rules.
+    pub policy: Policy,
+    /// The clock.
+    pub now: Timestamp,
+    /// Whether the node can be believed.
+    pub trusted: bool,
+}
+
+/// A lease being settled.
+struct Settling<'a> {
+    ground: &'a Ground,
+    row: LeaseRow,
+    resource: Resource,
+    facts: Facts,
+    invoices: Vec<InvoiceRow>,
+    payments: Vec<PaymentRow>,
+    tip: u32,
+    moments: BTreeMap<u32, Timestamp>,
+    unmined_credit_sat: u64,
+    standing: Standing,
+    look: Snapshot,
+    added: Vec<Entry>,
+    events: Vec<NewEvent>,
+}
+
+/// Settles `lease`. `action` is what its holder or the operator does to it, taken after all that
+/// is due before it. Returns the lease as it stands, or `None` when there is none.
+pub async fn settle(
+    tx: &mut Tx,
+    ground: &Ground,
+    lease: &LeaseId,
+    action: Option<What>,
+) -> Result<Option<LeaseRow>, DbError> {
+    let Some(mut settling) = Settling::load(tx, ground, lease).await? else { return Ok(None) };
+    settling.take_due(tx).await?;
+    if let Some(what) = action {
+        let moment_at = ground.now.max(settling.standing.last_at);
+        settling.push(Entry { n: settling.standing.entries + 1, moment_at, what });
+        settling.take_due(tx).await?;
+    }
+    let now = ground.now.max(settling.standing.last_at);
+    settling.announce(settling.standing.at(now));
+    settling.write(tx).await.map(Some)
+}
+
+impl<'a> Settling<'a> {
+    async fn load(
+        tx: &mut Tx,
+        ground: &'a Ground,
+        lease: &LeaseId,
+    ) -> Result<Option<Self>, DbError> {
+        let conn = tx.conn();
+        let Some(row) = db::lease::find(conn, lease.as_str()).await? else { return Ok(None) };
+        let corrupt = || DbError::corrupt("lease", "resource", lease);
+        let resource =
+            db::terms::find(conn, &row.facts.resource).await?.ok_or_else(corrupt)?;
+        let invoices = db::invoice::list_of_lease(conn, lease).await?;
+        let payments = db::payment::list_of_lease(conn, lease).await?;
+        let facts = Facts {
+            lease: row.facts.clone(),
+            terms: db::terms::history(conn, &row.facts.resource).await?,
+            invoices: invoices.iter().map(|row| row.facts.clone()).collect(),
+            payments: payments.iter().map(|row| row.facts.clone()).collect(),
+            entries: db::entry::list(conn, lease).await?,
+        };
+        let standing = fold(&facts).ok_or_else(corrupt)?;
+        let tip = db::chain::tip(conn).await?.map_or(0, |tip| tip.height);
+        let moments = load_moments(tx, &facts, &standing, tip).await?;
+        let unmined_credit_sat = match ground.policy.zero_conf_max_exposure_sat {
+            0 => 0,
+            _ => db::payment::unmined_credit_sat(tx.conn(), lease).await?,
+        };
+        Ok(Some(Self {
+            ground,
+            look: row.doc.announced.clone(),
+            row,
+            resource,
+            facts,
+            invoices,
+            payments,
+            tip,
+            moments,
+            unmined_credit_sat,
+            standing,
+            added: Vec::new(),
+            events: Vec::new(),
+        }))
+    }
+
+    fn with_world<T>(&self, ask: impl FnOnce(&World<'_>) -> T) -> T {
+        let moments = |height: u32| self.moments.get(&height).copied();
+        ask(&World {
+            now: self.ground.now,
+            tip: self.tip,
+            policy: &self.ground.policy,
+            trusted: self.ground.trusted,
+            accepting: self.resource.accepting(),
+            moments: &moments,
+            unmined_credit_sat: self.unmined_credit_sat,
+        })
+    }
+
+    /// Appends everything that is due, and starts a generation when it can start.
+    async fn take_due(&mut self, tx: &mut Tx) -> Result<(), DbError> {
+        loop {
+            while let Some(entry) =
+                self.with_world(|world| advance::next_entry(&self.facts, &self.standing, world))
+            {
+                self.push(entry);
+            }
+            if !self.start(tx).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Appends an entry and announces what it changes.
+    fn push(&mut self, entry: Entry) {
+        let before = self.standing.at(entry.moment_at);
+        self.announce(before.clone());
+        self.standing.apply(&entry, &self.facts.terms);
+        let after = self.standing.at(entry.moment_at);
+        self.payment_event(&entry);
+        self.look = before;
+        self.announce(after);
+        self.facts.entries.push(entry.clone());
+        self.added.push(entry);
+    }
+
+    /// Writes the events that lead from the last look to `next`.
+    fn announce(&mut self, next: Snapshot) {
+        let at = self.ground.now;
+        for kind in difference(&self.look, &next) {
+            let data = serde_json::json!({
+                "lease": self.row.facts.id,
+                "resource": self.row.facts.resource,
+                "state": next.state,
+                "end_reason": next.end_reason,
+                "generation": next.generation,
+                "unit": self.standing.unit,
+                "starts_at": next.starts_at,
+                "paid_until": next.paid_until,
+                "grace_until": next.grace_until,
+            });
+            let subject = self.row.facts.id.as_str();
+            let resource = Some(self.row.facts.resource.as_str());
+            self.events.push(event(kind, at, subject, resource, data));
+        }
+        self.look = next;
+    }
+
+    /// Writes everything: entries, payments, invoices, units, ledger, the projection, events.
+    async fn write(mut self, tx: &mut Tx) -> Result<LeaseRow, DbError> {
+        let id = self.row.facts.id.clone();
+        for entry in &self.added {
+            db::entry::insert(tx.conn(), &id, entry).await?;
+        }
+        self.write_payments(tx).await?;
+        self.write_invoices(tx).await?;
+        let unit = self.write_unit(tx).await?;
+        let now = self.ground.now.max(self.standing.last_at);
+        let books = self.standing.books(now);
+        let lines = ledger::lines(&self.row.doc.booked, &books);
+        db::ledger::insert(tx.conn(), now, Some(&self.row.facts.resource), id.as_str(), &lines)
+            .await?;
+        let doc = self.projection(books, unit.is_some());
+        let changed = outcome::changed(&self.row.doc, &doc) || unit != self.row.unit;
+        let seq = self.row.seq + u64::from(changed);
+        let next = self.next();
+        db::lease::record(tx.conn(), &id, unit.as_deref(), seq, &doc, next).await?;
+        for event in self.events.drain(..) {
+            tx.event(event);
+        }
+        Ok(LeaseRow { unit, seq, doc, ..self.row })
+    }
+
+    /// When to look again.
+    fn next(&self) -> Next {
+        let policy = &self.ground.policy;
+        let waits = self.wants_start().is_some();
+        let last = self.row.doc.announced.state;
+        let since = self.standing.credits.last().map_or(self.ground.now, |line| line.credited_at);
+        debug_assert!(!last.as_str().is_empty());
+        Next {
+            change_at: advance::next_change_at(
+                &self.facts,
+                &self.standing,
+                policy,
+                self.ground.now,
+            ),
+            height: self.with_world(|world| {
+                advance::next_height(&self.facts, &self.standing, world)
+            }),
+            waits_since: waits.then_some(since),
+        }
+    }
+
+    fn wants_start(&self) -> Option<(u32, u32)> {
+        advance::wants_start(&self.facts, &self.standing, &self.ground.policy)
+            .filter(|_| self.resource.accepting() && self.ground.trusted)
+    }
+
+    /// True while its money waits: for more of it, or for a unit.
+    fn money_waits(&self) -> bool {
+        matches!(self.standing.phase, Phase::Unfunded | Phase::Ended)
+    }
+}
+
+/// The moments of the blocks that may give a payment its confirmations.
+async fn load_moments(
+    tx: &mut Tx,
+    facts: &Facts,
+    standing: &Standing,
+    tip: u32,
+) -> Result<BTreeMap<u32, Timestamp>, DbError> {
+    use crate::domain::payment::Counted;
+    let mut moments = BTreeMap::new();
+    let most = facts.terms.newest().map_or(1, |newest| newest.terms.most_confirmations());
+    for payment in &facts.payments {
+        let counted = standing.counted(&payment.id);
+        let from = match (&payment.mined, payment.absent_since) {
+            (Some(mined), _) if counted != Counted::Standing => mined.height,
+            (None, Some(absent)) if counted == Counted::Standing => absent,
+            _ => continue,
+        };
+        // 100 covers the maturity of a coinbase output.
+        let reach = if payment.coinbase { most.max(100) } else { most.max(16) };
+        let to = from.saturating_add(reach).min(tip);
+        moments.extend(db::chain::moments(tx.conn(), from, to).await?);
+    }
+    if let Some((height, at)) = db::chain::moments(tx.conn(), tip, tip).await?.pop() {
+        moments.insert(height, at);
+    }
+    Ok(moments)
+}

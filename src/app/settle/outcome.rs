@@ -1,0 +1,147 @@
+//! The projections of a lease and its invoices, and whether they changed.
+
+use crate::app::event;
+use crate::db::invoice::{InvoiceDoc, InvoiceRow, PaymentLine};
+use crate::db::lease::LeaseDoc;
+use crate::db::payment::PaymentRow;
+use crate::db::{self, DbError, Tx};
+use crate::domain::event::EventKind;
+use crate::domain::invoice::{InvoiceStanding, InvoiceStatus, Received};
+use crate::domain::lease::books::Books;
+use crate::domain::lease::fold::{Home, Phase};
+use crate::domain::payment::{Counted, PaymentState, tier_sum};
+
+use super::Settling;
+
+/// Whether a holder would see a difference that is not the clock's.
+pub(super) fn changed(old: &LeaseDoc, new: &LeaseDoc) -> bool {
+    old.standing != new.standing
+        || old.credit_states != new.credit_states
+        || old.at_risk != new.at_risk
+        || old.no_hold != new.no_hold
+        || old.announced.state != new.announced.state
+        || old.announced.expiring_soon != new.announced.expiring_soon
+}
+
+impl Settling<'_> {
+    /// The lease's projection. Payments must have been written before.
+    pub(super) fn projection(&self, booked: Books, has_unit: bool) -> LeaseDoc {
+        let state_of = |line: &crate::domain::lease::fold::CreditLine| {
+            self.payments
+                .iter()
+                .find(|row| row.facts.id == line.payment)
+                .map_or(PaymentState::Gone, |row| row.state)
+        };
+        let exclusive = !self.resource.terms.terms.units.is_empty();
+        LeaseDoc {
+            credit_states: self.standing.credits.iter().map(state_of).collect(),
+            at_risk: self
+                .payments
+                .iter()
+                .any(|row| row.facts.at_risk(self.standing.counted(&row.facts.id))),
+            no_hold: self.standing.phase == Phase::Unfunded && exclusive && !has_unit,
+            announced: self.look.clone(),
+            standing: self.standing.clone(),
+            booked,
+        }
+    }
+
+    /// Writes the invoices whose standing or status changed, with their events.
+    pub(super) async fn write_invoices(&mut self, tx: &mut Tx) -> Result<(), DbError> {
+        for place in 0..self.invoices.len() {
+            let row = self.invoices[place].clone();
+            let doc = self.invoice_doc(&row);
+            let status = doc.standing.status(self.ground.now);
+            if status == row.status && doc == row.doc {
+                continue;
+            }
+            for kind in status_events(row.status, status) {
+                self.say_invoice(kind, &row, &doc);
+            }
+            let seq = row.seq + 1;
+            let funded = (!doc.payments.is_empty()).then_some(self.ground.now);
+            db::invoice::record(tx.conn(), &row.facts.id, status, seq, &doc, funded).await?;
+        }
+        Ok(())
+    }
+
+    fn invoice_doc(&self, row: &InvoiceRow) -> InvoiceDoc {
+        let mut own: Vec<&PaymentRow> = self
+            .payments
+            .iter()
+            .filter(|payment| payment.facts.invoice.as_ref() == Some(&row.facts.id))
+            .collect();
+        own.sort_by_key(|payment| (payment.facts.first_seen_at, payment.facts.outpoint));
+        let received: Vec<Received<'_>> = own.iter().map(|row| self.received(row)).collect();
+        let policy = &self.ground.policy;
+        let standing = InvoiceStanding::new(&row.facts, &received, policy);
+        let sum = tier_sum(&self.facts.payments, self.tip, self.tip, policy);
+        let confirmations_required = self
+            .facts
+            .terms
+            .version(row.facts.terms_version)
+            .map_or(1, |found| found.terms.confirmations_for(sum.max(row.facts.amount_sat)));
+        let payments = own.iter().map(|payment| self.line(row, payment)).collect();
+        InvoiceDoc { standing, confirmations_required, payments }
+    }
+
+    fn received<'p>(&self, row: &'p PaymentRow) -> Received<'p> {
+        let line = self.standing.line(&row.facts.id);
+        let in_life = self.standing.lots.iter().any(|lot| lot.payment == row.facts.id);
+        Received {
+            payment: &row.facts,
+            counted: self.standing.counted(&row.facts.id),
+            credited_at: line.map(|line| line.credited_at),
+            held: in_life && self.money_waits(),
+        }
+    }
+
+    fn line(&self, invoice: &InvoiceRow, row: &PaymentRow) -> PaymentLine {
+        let credit = self.standing.line(&row.facts.id);
+        let counted = self.standing.counted(&row.facts.id);
+        let refundable = credit.is_some_and(|line| line.home == Home::Dead);
+        let flags = [
+            ("late", !invoice.facts.on_time(&row.facts, &self.ground.policy)),
+            ("at_risk", row.facts.at_risk(counted)),
+            ("replaced", row.facts.mined.is_none() && row.facts.conflict.is_some()),
+            ("refundable", counted == Counted::Standing && refundable),
+        ];
+        PaymentLine {
+            outpoint: row.facts.outpoint,
+            amount_sat: row.facts.amount_sat,
+            state: row.state,
+            height: row.facts.mined.as_ref().map(|mined| mined.height),
+            seconds: credit.map(|line| line.seconds),
+            flags: flags.iter().filter(|(_, set)| *set).map(|(name, _)| (*name).into()).collect(),
+        }
+    }
+
+    fn say_invoice(&mut self, kind: EventKind, row: &InvoiceRow, doc: &InvoiceDoc) {
+        let data = serde_json::json!({
+            "invoice": row.facts.id,
+            "lease": row.facts.lease,
+            "resource": row.resource,
+            "amount_sat": row.facts.amount_sat,
+            "credited_sat": doc.standing.credited_sat,
+            "unconfirmed_sat": doc.standing.unconfirmed_sat,
+            "flags": doc.standing.flags,
+        });
+        let subject = row.facts.id.as_str();
+        self.events.push(event(kind, self.ground.now, subject, Some(&row.resource), data));
+    }
+}
+
+/// What a change of status is told as.
+fn status_events(old: InvoiceStatus, new: InvoiceStatus) -> Vec<EventKind> {
+    use InvoiceStatus::{Cancelled, Confirming, Expired, Open, Settled};
+    match (old, new) {
+        (Open | Expired | Cancelled, Confirming) => vec![EventKind::InvoicePaid],
+        (Open | Expired | Cancelled, Settled) => {
+            vec![EventKind::InvoicePaid, EventKind::InvoiceSettled]
+        }
+        (Confirming, Settled) => vec![EventKind::InvoiceSettled],
+        (Open, Expired) => vec![EventKind::InvoiceExpired],
+        (Open | Expired, Cancelled) => vec![EventKind::InvoiceCancelled],
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,76 @@
+//! The unit of a lease while it is settled: taken when a generation starts, given back when it
+//! ends or when nobody paid in time.
+
+use crate::db::{self, DbError, Tx};
+use crate::domain::lease::advance::hold_until;
+use crate::domain::lease::fold::Phase;
+use crate::domain::lease::{Entry, What};
+use crate::domain::resource::{Access, Provisioner};
+
+use super::Settling;
+
+impl Settling<'_> {
+    /// Starts a generation if money and a unit are there. True when it did.
+    pub(super) async fn start(&mut self, tx: &mut Tx) -> Result<bool, DbError> {
+        let Some((generation, terms_version)) = self.wants_start() else { return Ok(false) };
+        let unit = match self.resource.terms.terms.access {
+            Access::Shared => None,
+            Access::Exclusive => match self.free_unit(tx).await? {
+                Some(unit) => Some(unit),
+                None => return Ok(false),
+            },
+        };
+        if let Some(unit) = &unit {
+            let resource = &self.row.facts.resource;
+            let lease = self.row.facts.id.as_str();
+            db::unit::take(tx.conn(), resource, unit, lease, "leased").await?;
+        }
+        let what = What::Started { generation, unit, terms_version };
+        self.push_now(what);
+        match self.resource.terms.terms.provisioner {
+            Provisioner::None => self.push_now(What::Ready),
+        }
+        Ok(true)
+    }
+
+    fn push_now(&mut self, what: What) {
+        let moment_at = self.ground.now.max(self.standing.last_at);
+        self.push(Entry { n: self.standing.entries + 1, moment_at, what });
+    }
+
+    /// The unit held for this lease, else the first that nobody has.
+    async fn free_unit(&self, tx: &mut Tx) -> Result<Option<String>, DbError> {
+        let taken = db::unit::list(tx.conn(), &self.row.facts.resource).await?;
+        let lease = self.row.facts.id.as_str();
+        let units = &self.resource.terms.terms.units;
+        let own = taken.iter().find(|taken| taken.lease == lease && units.contains(&taken.name));
+        if let Some(own) = own {
+            return Ok(Some(own.name.clone()));
+        }
+        let free = |unit: &&String| taken.iter().all(|taken| taken.name != **unit);
+        Ok(units.iter().find(free).cloned())
+    }
+
+    /// Gives the unit back when it is over. Returns the unit that the lease has now.
+    pub(super) async fn write_unit(&mut self, tx: &mut Tx) -> Result<Option<String>, DbError> {
+        let keeps = match self.standing.phase {
+            Phase::Provisioning | Phase::Live => self.standing.unit.clone(),
+            Phase::Unfunded if !self.hold_is_over() => self.row.unit.clone(),
+            Phase::Unfunded | Phase::Ended => None,
+        };
+        if self.row.unit.is_some() && keeps.is_none() {
+            db::unit::release(tx.conn(), self.row.facts.id.as_str()).await?;
+            // Whoever has waited longest for a unit gets it.
+            for lease in db::lease::waiting(tx.conn(), &self.row.facts.resource, 1).await? {
+                db::lease::mark_changed(tx.conn(), &lease).await?;
+            }
+        }
+        Ok(keeps)
+    }
+
+    fn hold_is_over(&self) -> bool {
+        self.ground.trusted
+            && hold_until(&self.facts, &self.standing, &self.ground.policy)
+                .is_none_or(|until| until < self.ground.now)
+    }
+}

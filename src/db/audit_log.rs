@@ -1,0 +1,71 @@
+//! What operators did, for ever.
+
+use super::row::{Row, int};
+use super::{Conn, DbError};
+use crate::domain::time::Timestamp;
+
+/// One thing an operator did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Action {
+    /// Its number.
+    pub id: u64,
+    /// When.
+    pub happened_at: Timestamp,
+    /// The API key's id and name.
+    pub actor: String,
+    /// What, e.g. `lease.revoke`.
+    pub action: String,
+    /// To what.
+    pub subject: String,
+    /// More, as text.
+    pub detail: String,
+}
+
+/// Adds an action.
+pub async fn insert(
+    conn: &mut Conn,
+    at: Timestamp,
+    (actor, action, subject, detail): (&str, &str, &str, &str),
+) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO audit_log (id, happened_at, actor, action, subject, detail) \
+         SELECT COALESCE(MAX(id), 0) + 1, $1, $2, $3, $4, $5 FROM audit_log",
+    )
+    .bind(at.millis())
+    .bind(actor)
+    .bind(action)
+    .bind(subject)
+    .bind(detail)
+    .execute(&mut *conn)
+    .await?;
+    Ok(())
+}
+
+/// Actions before number `before`, newest first.
+pub async fn list(
+    conn: &mut Conn,
+    before: Option<u64>,
+    limit: u32,
+) -> Result<Vec<Action>, DbError> {
+    sqlx::query(
+        "SELECT id, happened_at, actor, action, subject, detail FROM audit_log \
+         WHERE id < $1 ORDER BY id DESC LIMIT $2",
+    )
+    .bind(before.map_or(i64::MAX, int))
+    .bind(int(limit))
+    .fetch_all(&mut *conn)
+    .await?
+    .iter()
+    .map(|row| {
+        let row = Row::new(row, "audit_log");
+        Ok(Action {
+            id: row.u64("id")?,
+            happened_at: row.at("happened_at")?,
+            actor: row.text("actor")?,
+            action: row.text("action")?,
+            subject: row.text("subject")?,
+            detail: row.text("detail")?,
+        })
+    })
+    .collect()
+}

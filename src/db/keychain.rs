@@ -1,0 +1,91 @@
+//! Keychains and the next index of each. An index is taken in the same transaction as the row
+//! that uses it, so none is ever issued twice.
+
+use super::row::{Row, int};
+use super::{Conn, DbError};
+use crate::domain::time::Timestamp;
+
+/// A keychain as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeychainRow {
+    /// 1 for the first.
+    pub id: u32,
+    /// Its descriptor, canonical text.
+    pub descriptor: String,
+    /// The first external index never issued.
+    pub next_index: u32,
+}
+
+/// All keychains, oldest first.
+pub async fn list(conn: &mut Conn) -> Result<Vec<KeychainRow>, DbError> {
+    sqlx::query("SELECT id, descriptor, next_index FROM keychain ORDER BY id")
+        .fetch_all(&mut *conn)
+        .await?
+        .iter()
+        .map(|row| {
+            let row = Row::new(row, "keychain");
+            Ok(KeychainRow {
+                id: row.u32("id")?,
+                descriptor: row.text("descriptor")?,
+                next_index: row.u32("next_index")?,
+            })
+        })
+        .collect()
+}
+
+/// Adds a keychain, if its descriptor is new.
+pub async fn insert(conn: &mut Conn, descriptor: &str, now: Timestamp) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO keychain (id, descriptor, next_index, highest_seen_index, created_at) \
+         SELECT COALESCE(MAX(id), 0) + 1, $1, 0, -1, $2 FROM keychain WHERE true \
+         ON CONFLICT (descriptor) DO NOTHING",
+    )
+    .bind(descriptor)
+    .bind(now.millis())
+    .execute(&mut *conn)
+    .await?;
+    Ok(())
+}
+
+/// Takes the next external index.
+pub async fn take_index(conn: &mut Conn, id: u32) -> Result<u32, DbError> {
+    let row = sqlx::query(
+        "UPDATE keychain SET next_index = next_index + 1 WHERE id = $1 \
+         RETURNING next_index - 1 AS taken",
+    )
+    .bind(int(id))
+    .fetch_one(&mut *conn)
+    .await?;
+    Row::new(&row, "keychain").u32("taken")
+}
+
+/// Never issues an index below `at_least` again.
+pub async fn skip_to(conn: &mut Conn, id: u32, at_least: u32) -> Result<(), DbError> {
+    sqlx::query("UPDATE keychain SET next_index = $2 WHERE id = $1 AND next_index < $2")
+        .bind(int(id))
+        .bind(int(at_least))
+        .execute(&mut *conn)
+        .await?;
+    Ok(())
+}
+
+/// Notes that money came to `index`.
+pub async fn seen(conn: &mut Conn, id: u32, index: u32) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE keychain SET highest_seen_index = $2 WHERE id = $1 AND highest_seen_index < $2",
+    )
+    .bind(int(id))
+    .bind(int(index))
+    .execute(&mut *conn)
+    .await?;
+    Ok(())
+}
+
+/// The highest external index that money came to; `None` before the first.
+pub async fn highest_seen(conn: &mut Conn, id: u32) -> Result<Option<u32>, DbError> {
+    let row = sqlx::query("SELECT highest_seen_index FROM keychain WHERE id = $1")
+        .bind(int(id))
+        .fetch_one(&mut *conn)
+        .await?;
+    Ok(u32::try_from(Row::new(&row, "keychain").i64("highest_seen_index")?).ok())
+}

@@ -1,0 +1,376 @@
+//! Payments: outputs that pay an address of ours, joined with where their transaction is.
+
+use bitcoin::{OutPoint, ScriptBuf, Txid};
+
+use super::row::{Row, hex, int};
+use super::{Conn, DbError};
+use crate::domain::ids::{InvoiceId, LeaseId, PaymentId};
+use crate::domain::payment::{Conflict, MempoolEntry, Mined, Payment, PaymentState};
+use crate::domain::time::Timestamp;
+
+/// A payment when it is found first.
+#[derive(Clone, Debug)]
+pub struct NewPayment {
+    /// Its public id.
+    pub id: PaymentId,
+    /// Its output.
+    pub outpoint: OutPoint,
+    /// What it pays to.
+    pub script_pubkey: ScriptBuf,
+    /// Its value.
+    pub amount_sat: u64,
+    /// The keychain the script is from.
+    pub keychain: u32,
+    /// 0 external, 1 internal.
+    pub branch: u32,
+    /// Derivation index.
+    pub index: u32,
+    /// The invoice with that address.
+    pub invoice: Option<InvoiceId>,
+    /// That invoice's lease.
+    pub lease: Option<LeaseId>,
+    /// When it or what it replaces was first seen.
+    pub lineage_seen_at: Timestamp,
+    /// Now.
+    pub first_seen_at: Timestamp,
+}
+
+/// A payment with what the database adds to its facts.
+#[derive(Clone, Debug)]
+pub struct PaymentRow {
+    /// The facts.
+    pub facts: Payment,
+    /// The lease it counts for.
+    pub lease: Option<LeaseId>,
+    /// Its state when it was last settled.
+    pub state: PaymentState,
+    /// What was last announced of it.
+    pub announced: Announced,
+    /// What of it is booked while it belongs to no lease.
+    pub booked_sat: u64,
+    /// Where it is to be refunded, decided by the operator.
+    pub refund_address: Option<String>,
+    /// The script it pays.
+    pub script_pubkey: ScriptBuf,
+    /// Derivation index of that script.
+    pub index: u32,
+}
+
+/// What was last announced of a payment, so that nothing is announced twice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Announced {
+    /// The block in which it was confirmed.
+    pub confirmed_block: Option<String>,
+    /// The block whose loss put it at risk; `unmined` for a credit without a block.
+    pub at_risk_block: Option<String>,
+}
+
+const SELECT: &str = "SELECT payment.id, payment.txid, vout, amount_sat, invoice, lease, \
+     lineage_seen_at, payment.first_seen_at, state, confirmed_block, at_risk_block, booked_sat, refund_address, \
+     script_pubkey, derivation_index, coinbase, prior_look_at, mempool_at, height, position, \
+     mtp_at, moment_at, conflict_txid, conflict_height, absent_since_height, left_chain_height, \
+     unconfirmed_inputs, feerate_msat FROM payment JOIN tx ON tx.txid = payment.txid";
+
+fn read(row: &sqlx::any::AnyRow) -> Result<PaymentRow, DbError> {
+    let row = Row::new(row, "payment");
+    let txid: Txid = row.parsed("txid", |text| text.parse().ok())?;
+    let mined = match row.opt_u32("height")? {
+        Some(height) => Some(Mined {
+            height,
+            position: row.u32("position")?,
+            mtp_at: row.at("mtp_at")?,
+            moment_at: row.at("moment_at")?,
+        }),
+        None => None,
+    };
+    let conflict = match row.opt_parsed("conflict_txid", |text| text.parse().ok())? {
+        Some(txid) => Some(Conflict { txid, height: row.opt_u32("conflict_height")? }),
+        None => None,
+    };
+    let entry = match (row.opt_i64("unconfirmed_inputs")?, row.opt_u64("feerate_msat")?) {
+        (Some(unconfirmed), Some(feerate_msat)) => {
+            Some(MempoolEntry { inputs_confirmed: unconfirmed == 0, feerate_msat })
+        }
+        _ => None,
+    };
+    Ok(PaymentRow {
+        facts: Payment {
+            id: row.parsed("id", PaymentId::parse)?,
+            outpoint: OutPoint { txid, vout: row.u32("vout")? },
+            amount_sat: row.u64("amount_sat")?,
+            invoice: row.opt_parsed("invoice", InvoiceId::parse)?,
+            coinbase: row.i64("coinbase")? != 0,
+            first_seen_at: row.at("first_seen_at")?,
+            lineage_seen_at: row.at("lineage_seen_at")?,
+            prior_look_at: row.opt_at("prior_look_at")?,
+            in_mempool: row.opt_i64("mempool_at")?.is_some(),
+            mined,
+            conflict,
+            absent_since: row.opt_u32("absent_since_height")?,
+            left_chain: row.opt_u32("left_chain_height")?,
+            entry,
+        },
+        lease: row.opt_parsed("lease", LeaseId::parse)?,
+        state: row.parsed("state", PaymentState::parse)?,
+        announced: Announced {
+            confirmed_block: row.opt_text("confirmed_block")?,
+            at_risk_block: row.opt_text("at_risk_block")?,
+        },
+        booked_sat: row.u64("booked_sat")?,
+        refund_address: row.opt_text("refund_address")?,
+        script_pubkey: row.parsed("script_pubkey", |text| ScriptBuf::from_hex(text).ok())?,
+        index: row.u32("derivation_index")?,
+    })
+}
+
+/// Adds a payment, if it is new. True when it was.
+pub async fn insert(conn: &mut Conn, new: &NewPayment) -> Result<bool, DbError> {
+    let done = sqlx::query(
+        "INSERT INTO payment (id, txid, vout, script_pubkey, amount_sat, keychain, branch, \
+         derivation_index, invoice, lease, lineage_seen_at, first_seen_at, state, booked_sat, \
+         next_height) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'gone', 0, 0) \
+         ON CONFLICT (txid, vout) DO NOTHING",
+    )
+    .bind(new.id.as_str())
+    .bind(new.outpoint.txid.to_string())
+    .bind(int(new.outpoint.vout))
+    .bind(hex(new.script_pubkey.as_bytes()))
+    .bind(int(new.amount_sat))
+    .bind(int(new.keychain))
+    .bind(int(new.branch))
+    .bind(int(new.index))
+    .bind(new.invoice.as_ref().map(InvoiceId::as_str))
+    .bind(new.lease.as_ref().map(LeaseId::as_str))
+    .bind(new.lineage_seen_at.millis())
+    .bind(new.first_seen_at.millis())
+    .execute(&mut *conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// All payments to a lease.
+pub async fn list_of_lease(conn: &mut Conn, lease: &LeaseId) -> Result<Vec<PaymentRow>, DbError> {
+    let text = sqlx::AssertSqlSafe(format!("{SELECT} WHERE lease = $1 ORDER BY payment.id"));
+    sqlx::query(text).bind(lease.as_str()).fetch_all(&mut *conn).await?.iter().map(read).collect()
+}
+
+/// One payment.
+pub async fn find(conn: &mut Conn, id: &str) -> Result<Option<PaymentRow>, DbError> {
+    let text = sqlx::AssertSqlSafe(format!("{SELECT} WHERE payment.id = $1"));
+    sqlx::query(text).bind(id).fetch_optional(&mut *conn).await?.as_ref().map(read).transpose()
+}
+
+/// Payments that belong to no lease and that a changed fact or a new height concerns.
+pub async fn due_without_lease(
+    conn: &mut Conn,
+    tip: u32,
+    limit: u32,
+) -> Result<Vec<PaymentRow>, DbError> {
+    let text = sqlx::AssertSqlSafe(format!(
+        "{SELECT} WHERE lease IS NULL AND branch = 0 AND next_height <= $1 \
+         ORDER BY next_height LIMIT $2"
+    ));
+    sqlx::query(text)
+        .bind(int(tip))
+        .bind(int(limit))
+        .fetch_all(&mut *conn)
+        .await?
+        .iter()
+        .map(read)
+        .collect()
+}
+
+/// Which payments an operator wants to see.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only in this state.
+    pub state: Option<String>,
+    /// Only those that belong to no lease.
+    pub unallocated: bool,
+    /// Only older than this (first seen, id): the cursor.
+    pub before: Option<(Timestamp, String)>,
+}
+
+/// Payments, newest first.
+pub async fn list(
+    conn: &mut Conn,
+    filter: &Filter,
+    limit: u32,
+) -> Result<Vec<PaymentRow>, DbError> {
+    let text = sqlx::AssertSqlSafe(format!(
+        "{SELECT} WHERE ($1 = '' OR state = $1) AND ($2 = 0 OR (lease IS NULL AND branch = 0)) \
+         AND (payment.first_seen_at < $3 OR (payment.first_seen_at = $3 AND payment.id < $4)) \
+         ORDER BY payment.first_seen_at DESC, payment.id DESC LIMIT $5"
+    ));
+    let (at, id) =
+        filter.before.clone().unwrap_or((Timestamp::from_millis(i64::MAX), String::new()));
+    sqlx::query(text)
+        .bind(filter.state.clone().unwrap_or_default())
+        .bind(i64::from(filter.unallocated))
+        .bind(at.millis())
+        .bind(id)
+        .bind(int(limit))
+        .fetch_all(&mut *conn)
+        .await?
+        .iter()
+        .map(read)
+        .collect()
+}
+
+/// Notes what was last announced of a payment.
+pub async fn record_state(
+    conn: &mut Conn,
+    id: &PaymentId,
+    state: PaymentState,
+    announced: &Announced,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE payment SET state = $2, confirmed_block = $3, at_risk_block = $4 WHERE id = $1",
+    )
+        .bind(id.as_str())
+        .bind(state.as_str())
+        .bind(announced.confirmed_block.as_deref())
+        .bind(announced.at_risk_block.as_deref())
+        .execute(&mut *conn)
+        .await?;
+    Ok(())
+}
+
+/// Notes what of a payment without a lease is booked, and when to look again.
+pub async fn record_booked(
+    conn: &mut Conn,
+    id: &PaymentId,
+    booked_sat: u64,
+    next_height: Option<u32>,
+) -> Result<(), DbError> {
+    sqlx::query("UPDATE payment SET booked_sat = $2, next_height = $3 WHERE id = $1")
+        .bind(id.as_str())
+        .bind(int(booked_sat))
+        .bind(next_height.map(int))
+        .execute(&mut *conn)
+        .await?;
+    Ok(())
+}
+
+/// Gives a payment without a lease to one.
+pub async fn assign(
+    conn: &mut Conn,
+    id: &PaymentId,
+    lease: &LeaseId,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    sqlx::query("UPDATE payment SET lease = $2, assigned_at = $3 WHERE id = $1")
+        .bind(id.as_str())
+        .bind(lease.as_str())
+        .bind(now.millis())
+        .execute(&mut *conn)
+        .await?;
+    Ok(())
+}
+
+/// Sets where a payment without a lease is to be refunded.
+pub async fn set_refund_address(
+    conn: &mut Conn,
+    id: &PaymentId,
+    address: &str,
+) -> Result<(), DbError> {
+    sqlx::query("UPDATE payment SET refund_address = $2 WHERE id = $1")
+        .bind(id.as_str())
+        .bind(address)
+        .execute(&mut *conn)
+        .await?;
+    Ok(())
+}
+
+/// Marks everything that these transactions pay as changed: leases and payments alike.
+pub async fn mark_changed(conn: &mut Conn, txid: &Txid) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE lease SET next_height = 0 \
+         WHERE id IN (SELECT lease FROM payment WHERE txid = $1 AND lease IS NOT NULL)",
+    )
+    .bind(txid.to_string())
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query("UPDATE payment SET next_height = 0 WHERE txid = $1 AND lease IS NULL")
+        .bind(txid.to_string())
+        .execute(&mut *conn)
+        .await?;
+    Ok(())
+}
+
+/// The same for everything mined at `height`, or in conflict with what was.
+pub async fn mark_changed_at(conn: &mut Conn, height: u32) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE lease SET next_height = 0 WHERE id IN \
+         (SELECT lease FROM payment JOIN tx ON tx.txid = payment.txid \
+          WHERE (tx.height = $1 OR tx.conflict_height = $1) AND lease IS NOT NULL)",
+    )
+    .bind(int(height))
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(
+        "UPDATE payment SET next_height = 0 WHERE lease IS NULL AND txid IN \
+         (SELECT txid FROM tx WHERE height = $1 OR conflict_height = $1)",
+    )
+    .bind(int(height))
+    .execute(&mut *conn)
+    .await?;
+    Ok(())
+}
+
+/// When the earliest payment to `invoice` that shares an input with one of `inputs` was seen:
+/// a replacement is on time when what it replaces was.
+pub async fn lineage_seen_at(
+    conn: &mut Conn,
+    invoice: &InvoiceId,
+    inputs: &[OutPoint],
+) -> Result<Option<Timestamp>, DbError> {
+    let mut earliest: Option<Timestamp> = None;
+    for input in inputs {
+        let row = sqlx::query(
+            "SELECT MIN(lineage_seen_at) AS seen FROM payment \
+             JOIN tx_input ON tx_input.txid = payment.txid \
+             WHERE invoice = $1 AND prev_txid = $2 AND prev_vout = $3",
+        )
+        .bind(invoice.as_str())
+        .bind(input.txid.to_string())
+        .bind(int(input.vout))
+        .fetch_one(&mut *conn)
+        .await?;
+        let seen = Row::new(&row, "payment").opt_at("seen")?;
+        earliest = match (earliest, seen) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+    }
+    Ok(earliest)
+}
+
+/// The sum of zero-confirmation credits that are in no block yet, other leases' than `except`.
+pub async fn unmined_credit_sat(conn: &mut Conn, except: &LeaseId) -> Result<u64, DbError> {
+    let row = sqlx::query(
+        "SELECT CAST(COALESCE(SUM(payment.amount_sat), 0) AS BIGINT) AS sum FROM payment \
+         JOIN tx ON tx.txid = payment.txid \
+         JOIN credit ON credit.payment = payment.id AND credit.kind = 'credit' \
+         WHERE credit.unmined = 1 AND tx.height IS NULL AND tx.left_chain_height IS NULL \
+         AND payment.state = 'credited' AND payment.lease <> $1",
+    )
+    .bind(except.as_str())
+    .fetch_one(&mut *conn)
+    .await?;
+    Row::new(&row, "payment").u64("sum")
+}
+
+/// How many payments are in each state.
+pub async fn count_by_state(conn: &mut Conn) -> Result<Vec<(String, u64)>, DbError> {
+    sqlx::query("SELECT state, COUNT(*) AS n FROM payment GROUP BY state")
+        .fetch_all(&mut *conn)
+        .await?
+        .iter()
+        .map(|row| {
+            let row = Row::new(row, "payment");
+            Ok((row.text("state")?, row.u64("n")?))
+        })
+        .collect()
+}

@@ -1,0 +1,78 @@
+//! Units that are not free. A row is a unit taken; its key makes sure that nobody else has it.
+
+use super::row::Row;
+use super::{Conn, DbError};
+
+/// A unit that is taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Its name.
+    pub name: String,
+    /// By which lease.
+    pub lease: String,
+    /// `held`, `leased` or `stuck`.
+    pub state: String,
+}
+
+/// The units of a resource that are taken.
+pub async fn list(conn: &mut Conn, resource: &str) -> Result<Vec<Taken>, DbError> {
+    sqlx::query("SELECT name, lease, state FROM unit WHERE resource = $1 ORDER BY name")
+        .bind(resource)
+        .fetch_all(&mut *conn)
+        .await?
+        .iter()
+        .map(|row| {
+            let row = Row::new(row, "unit");
+            Ok(Taken {
+                name: row.text("name")?,
+                lease: row.text("lease")?,
+                state: row.text("state")?,
+            })
+        })
+        .collect()
+}
+
+/// Takes a unit. The caller has seen that it is free, in the same transaction.
+pub async fn take(
+    conn: &mut Conn,
+    resource: &str,
+    name: &str,
+    lease: &str,
+    state: &str,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO unit (resource, name, lease, state) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (resource, name) DO UPDATE SET state = excluded.state \
+         WHERE unit.lease = excluded.lease",
+    )
+    .bind(resource)
+    .bind(name)
+    .bind(lease)
+    .bind(state)
+    .execute(&mut *conn)
+    .await?;
+    Ok(())
+}
+
+/// Gives back what a lease has.
+pub async fn release(conn: &mut Conn, lease: &str) -> Result<(), DbError> {
+    sqlx::query("DELETE FROM unit WHERE lease = $1").bind(lease).execute(&mut *conn).await?;
+    Ok(())
+}
+
+/// Units of `resource` that requests of `source` hold without having paid.
+pub async fn holds_of_source(
+    conn: &mut Conn,
+    resource: &str,
+    source: &str,
+) -> Result<u64, DbError> {
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS n FROM unit JOIN lease ON lease.id = unit.lease \
+         WHERE unit.resource = $1 AND unit.state = 'held' AND lease.source = $2",
+    )
+    .bind(resource)
+    .bind(source)
+    .fetch_one(&mut *conn)
+    .await?;
+    Row::new(&row, "unit").u64("n")
+}
