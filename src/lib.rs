@@ -1,1 +1,3 @@
 //! Leasehold sells time on resources for bitcoin, without accounts.
+
+pub mod db;
