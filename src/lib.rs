@@ -1,4 +1,6 @@
 //! Leasehold sells time on resources for bitcoin, without accounts.
 
+pub mod app;
 pub mod clock;
+pub mod db;
 pub mod domain;

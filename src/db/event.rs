@@ -1,0 +1,160 @@
+//! The rows of the event log: numbered without a gap in commit order, never changed or removed.
+//! Only the writer inserts them, at the end of a group ([`super::Tx::event`] collects).
+//! The event tail and the event lists read them.
+
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use super::insert::Insert;
+use super::{Conn, DbError};
+
+/// A fact to be reported, before it has a number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEvent {
+    /// Its own id, unique for ever (`evt_…`).
+    pub id: String,
+    /// The type, such as `lease.activated`.
+    pub kind: &'static str,
+    /// When it happened, Unix milliseconds.
+    pub at: i64,
+    /// What it is about: the id of a lease, an invoice, a fund.
+    pub subject: String,
+    /// The resource, when there is one.
+    pub resource: Option<String>,
+    /// The rest, as the API shows it. Never a secret, parameters, e-mail or access details.
+    pub data: serde_json::Value,
+}
+
+/// A stored event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Its number in the log; 1 is the first.
+    pub seq: i64,
+    /// Its own id.
+    pub id: String,
+    /// The type.
+    pub kind: String,
+    /// When it happened, Unix milliseconds.
+    pub at: i64,
+    /// What it is about.
+    pub subject: String,
+    /// The resource, when there is one.
+    pub resource: Option<String>,
+    /// The rest, as the API shows it.
+    pub data: serde_json::Value,
+}
+
+static INSERT: Insert = Insert::new(
+    "INSERT INTO event (seq, id, type, happened_at, subject, resource, data) VALUES",
+    7,
+    "",
+);
+
+/// Inserts `events` numbered from `last + 1`; returns the last number given.
+pub(super) async fn insert(
+    conn: &mut Conn,
+    last: i64,
+    events: &[NewEvent],
+) -> Result<i64, DbError> {
+    let numbered: Vec<(i64, &NewEvent)> = (last + 1..).zip(events).collect();
+    INSERT
+        .run(conn, &numbered, |query, (seq, event)| {
+            query
+                .bind(*seq)
+                .bind(event.id.as_str())
+                .bind(event.kind)
+                .bind(event.at)
+                .bind(event.subject.as_str())
+                .bind(event.resource.as_deref())
+                .bind(event.data.to_string())
+        })
+        .await?;
+    Ok(numbered.last().map_or(last, |(seq, _)| *seq))
+}
+
+/// The newest committed number; 0 when the log is empty.
+///
+/// # Errors
+/// Those of the database.
+pub async fn last_seq(conn: &mut Conn) -> Result<i64, DbError> {
+    Ok(sqlx::query_scalar("SELECT COALESCE(MAX(seq), 0) FROM event").fetch_one(&mut *conn).await?)
+}
+
+/// The events after number `after`, oldest first, at most `limit`.
+///
+/// # Errors
+/// [`DbError::Corrupt`]; those of the database.
+pub async fn list(conn: &mut Conn, after: i64, limit: i64) -> Result<Vec<Event>, DbError> {
+    let rows = sqlx::query(
+        "SELECT seq, id, type, happened_at, subject, resource, data FROM event
+         WHERE seq > $1 ORDER BY seq LIMIT $2",
+    )
+    .bind(after)
+    .bind(limit)
+    .fetch_all(&mut *conn)
+    .await?;
+    rows.iter().map(Event::try_from).collect()
+}
+
+/// The events about `subject` after number `after`, oldest first, at most `limit`.
+///
+/// # Errors
+/// [`DbError::Corrupt`]; those of the database.
+pub async fn list_of_subject(
+    conn: &mut Conn,
+    subject: &str,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<Event>, DbError> {
+    let rows = sqlx::query(
+        "SELECT seq, id, type, happened_at, subject, resource, data FROM event
+         WHERE subject = $1 AND seq > $2 ORDER BY seq LIMIT $3",
+    )
+    .bind(subject)
+    .bind(after)
+    .bind(limit)
+    .fetch_all(&mut *conn)
+    .await?;
+    rows.iter().map(Event::try_from).collect()
+}
+
+/// The events of `resource` after number `after`, oldest first, at most `limit`.
+///
+/// # Errors
+/// [`DbError::Corrupt`]; those of the database.
+pub async fn list_of_resource(
+    conn: &mut Conn,
+    resource: &str,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<Event>, DbError> {
+    let rows = sqlx::query(
+        "SELECT seq, id, type, happened_at, subject, resource, data FROM event
+         WHERE resource = $1 AND seq > $2 ORDER BY seq LIMIT $3",
+    )
+    .bind(resource)
+    .bind(after)
+    .bind(limit)
+    .fetch_all(&mut *conn)
+    .await?;
+    rows.iter().map(Event::try_from).collect()
+}
+
+impl TryFrom<&AnyRow> for Event {
+    type Error = DbError;
+
+    fn try_from(row: &AnyRow) -> Result<Event, DbError> {
+        let seq: i64 = row.try_get(0)?;
+        let data: String = row.try_get(6)?;
+        Ok(Event {
+            seq,
+            id: row.try_get(1)?,
+            kind: row.try_get(2)?,
+            at: row.try_get(3)?,
+            subject: row.try_get(4)?,
+            resource: row.try_get(5)?,
+            data: serde_json::from_str(&data)
+                .map_err(|_| DbError::corrupt("event", "data", seq))?,
+        })
+    }
+}

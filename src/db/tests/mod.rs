@@ -1,0 +1,4 @@
+//! Tests of the database machinery, on both databases.
+
+mod items;
+mod writer;
