@@ -4,6 +4,7 @@
 pub mod event;
 pub mod ids;
 pub mod invoice;
+pub mod keychain;
 pub mod lease;
 pub mod ledger;
 pub mod payment;
