@@ -11,4 +11,5 @@ pub mod payment;
 pub mod policy;
 pub mod price;
 pub mod resource;
+pub mod scan;
 pub mod time;
