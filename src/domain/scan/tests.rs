@@ -26,7 +26,7 @@ fn script(form: u8, seed: u64) -> ScriptBuf {
         1 => [&[0x00, 0x20][..], &program].concat(),
         2 => [&[0x51, 0x20][..], &program].concat(),
         3 => [&[0xa9, 0x14][..], &program[12..], &[0x87]].concat(),
-        _ => program[31..].to_vec(),
+        _ => program[29..].to_vec(),
     };
     ScriptBuf::from_bytes(bytes)
 }

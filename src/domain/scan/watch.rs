@@ -1,6 +1,7 @@
 //! What the scanner looks for: scripts, each with its place in a keychain, and outpoints.
-//! Ten million scripts must fit at 36 to 60 bytes each, so there is one table for each script
-//! length: open addressing over 8-byte slots (half a fingerprint, a row number) and packed rows.
+//! Ten million scripts must fit at 36 to 60 bytes each, and nearly every question is answered no,
+//! so there is one shelf for each script form: a small filter that says no by one read, a table
+//! of 8-byte slots (half a fingerprint, a row number), and packed rows.
 //! A fingerprint alone never makes a hit: the whole script is compared.
 
 use bitcoin::{OutPoint, Script};
@@ -60,26 +61,31 @@ impl WatchSet {
         Self::default()
     }
 
-    /// An empty set that takes `scripts` scripts of one length without growing.
+    /// An empty set that takes `scripts` scripts of one form without growing.
     pub fn with_capacity(scripts: usize) -> Self {
         Self { expected: scripts, ..Self::default() }
     }
 
     /// Watches a script for ever. A script that is already watched keeps its first place; the
     /// answer says whether it was new.
+    ///
+    /// # Panics
+    /// When the script has less than two bytes: no descriptor makes such a one.
     pub fn insert(&mut self, script: &Script, place: Place) -> bool {
-        let script = script.as_bytes();
-        let known = self.shelves.iter().position(|shelf| shelf.script_len == script.len());
+        let (form, program) =
+            split(script.as_bytes()).expect("no descriptor makes a script of less than two bytes");
+        let known = self.shelves.iter().position(|shelf| shelf.form == form);
         let at = known.unwrap_or_else(|| {
-            self.shelves.push(Shelf::new(script.len(), std::mem::take(&mut self.expected)));
+            self.shelves.push(Shelf::new(form, std::mem::take(&mut self.expected)));
             self.shelves.len() - 1
         });
-        self.shelves[at].insert(script, place)
+        self.shelves[at].insert(program, place)
     }
 
     /// The place of a script, if it is watched.
     pub fn find(&self, script: &[u8]) -> Option<Place> {
-        self.shelves.iter().find(|shelf| shelf.script_len == script.len())?.find(script)
+        let (form, program) = split(script)?;
+        self.shelves.iter().find(|shelf| shelf.form == form)?.find(program)
     }
 
     /// How many scripts are watched.
@@ -119,54 +125,74 @@ impl WatchSet {
     }
 }
 
+/// What scripts of one kind have in common: their first two bytes and the length of the rest.
+type Form = ([u8; 2], usize);
+
+fn split(script: &[u8]) -> Option<(Form, &[u8])> {
+    let (first, program) = script.split_first_chunk()?;
+    Some(((*first, program.len()), program))
+}
+
 /// Rows allocated at a time: growing never copies the rows there are.
 const ROWS_PER_CHUNK: u32 = 4096;
 const SMALLEST_TABLE: usize = 64;
+/// Slots for each 64-bit word of the filter: 11 to 16 bits a script.
+const SLOTS_PER_WORD: usize = 8;
 const EMPTY: u64 = 0;
 
-/// The scripts of one length. A slot holds the low half of the fingerprint above the row's number
-/// plus one; the high half chose the slot.
+/// The scripts of one form.
 #[derive(Debug)]
 struct Shelf {
-    script_len: usize,
+    form: Form,
     count: u32,
+    /// Three bits a script, all in one word: what is not here is not in the table either. This
+    /// read is so predictable that the processor goes on to the next output meanwhile.
+    filter: Vec<u64>,
+    /// The low half of the fingerprint above the row's number plus one; the fingerprint scaled to
+    /// the table is the slot at which a search begins.
     slots: Vec<u64>,
+    /// Programs, each with its place behind it.
     chunks: Vec<Vec<u8>>,
 }
 
 impl Shelf {
-    fn new(script_len: usize, expected: usize) -> Self {
-        let slots = expected.saturating_mul(4).div_ceil(3).max(SMALLEST_TABLE);
-        Self { script_len, count: 0, slots: vec![EMPTY; slots], chunks: Vec::new() }
+    fn new(form: Form, expected: usize) -> Self {
+        let mut shelf = Self { form, count: 0, filter: vec![], slots: vec![], chunks: vec![] };
+        shelf.resize(expected.saturating_mul(4).div_ceil(3).max(SMALLEST_TABLE));
+        shelf
     }
 
-    fn find(&self, script: &[u8]) -> Option<Place> {
-        self.row_of(fingerprint(script), script).map(|row| self.place(row))
+    fn find(&self, program: &[u8]) -> Option<Place> {
+        let print = Print::of(program);
+        if !self.may_have(print) {
+            return None;
+        }
+        self.row_of(print, program).map(|row| self.place(row))
     }
 
-    fn insert(&mut self, script: &[u8], place: Place) -> bool {
-        let print = fingerprint(script);
-        if self.row_of(print, script).is_some() {
+    fn insert(&mut self, program: &[u8], place: Place) -> bool {
+        let print = Print::of(program);
+        if self.may_have(print) && self.row_of(print, program).is_some() {
             return false;
         }
         // A quarter stays empty: searches end there.
         if (self.count as usize + 1) * 4 > self.slots.len() * 3 {
-            self.grow();
+            self.resize(self.slots.len() + self.slots.len() / 2);
         }
         if self.count.is_multiple_of(ROWS_PER_CHUNK) {
             self.chunks.push(Vec::with_capacity(ROWS_PER_CHUNK as usize * self.row_len()));
         }
         let chunk = self.chunks.last_mut().expect("the first row makes the first chunk");
-        chunk.extend_from_slice(script);
+        chunk.extend_from_slice(program);
         chunk.extend_from_slice(&place.pack());
         let row = self.count;
         self.count = row.checked_add(1).expect("2^32 scripts need more memory than there is");
-        self.claim_slot(print, row);
+        self.enter(print, row);
         true
     }
 
     fn row_len(&self) -> usize {
-        self.script_len + PLACE_LEN
+        self.form.1 + PLACE_LEN
     }
 
     fn row(&self, row: u32) -> &[u8] {
@@ -179,64 +205,83 @@ impl Shelf {
         Place::unpack(*packed)
     }
 
-    fn row_of(&self, print: u64, script: &[u8]) -> Option<u32> {
-        let [tag, _] = halves(print);
-        let mut at = self.first_slot(print);
+    fn may_have(&self, print: Print) -> bool {
+        self.filter[print.scaled(self.filter.len())] & print.bits() == print.bits()
+    }
+
+    fn row_of(&self, print: Print, program: &[u8]) -> Option<u32> {
+        let mut at = print.scaled(self.slots.len());
         loop {
             let slot = self.slots[at];
             if slot == EMPTY {
                 return None;
             }
-            let [row, slot_tag] = halves(slot);
-            if slot_tag == tag && self.row(row - 1).starts_with(script) {
+            let [row, tag] = halves(slot);
+            if tag == print.tag() && self.row(row - 1).starts_with(program) {
                 return Some(row - 1);
             }
             at = self.next_slot(at);
         }
     }
 
-    fn claim_slot(&mut self, print: u64, row: u32) {
-        let [tag, _] = halves(print);
-        let mut at = self.first_slot(print);
+    fn enter(&mut self, print: Print, row: u32) {
+        let word = print.scaled(self.filter.len());
+        self.filter[word] |= print.bits();
+        let mut at = print.scaled(self.slots.len());
         while self.slots[at] != EMPTY {
             at = self.next_slot(at);
         }
-        self.slots[at] = u64::from(tag) << 32 | (u64::from(row) + 1);
-    }
-
-    // Scales the fingerprint to the table, so that the table may have any length and grow by half.
-    fn first_slot(&self, print: u64) -> usize {
-        let scaled = (u128::from(print) * self.slots.len() as u128) >> 64;
-        usize::try_from(scaled).expect("it is below the length of the table")
+        self.slots[at] = u64::from(print.tag()) << 32 | (u64::from(row) + 1);
     }
 
     fn next_slot(&self, at: usize) -> usize {
         if at + 1 == self.slots.len() { 0 } else { at + 1 }
     }
 
-    fn grow(&mut self) {
-        let length = self.slots.len() + self.slots.len() / 2;
-        // The old table goes first, so that both never exist at once.
-        self.slots = Vec::new();
-        self.slots = vec![EMPTY; length];
+    fn resize(&mut self, slots: usize) {
+        // The old tables go first, so that both never exist at once.
+        (self.slots, self.filter) = (Vec::new(), Vec::new());
+        self.slots = vec![EMPTY; slots];
+        self.filter = vec![0; slots / SLOTS_PER_WORD];
         for row in 0..self.count {
-            let print = fingerprint(&self.row(row)[..self.script_len]);
-            self.claim_slot(print, row);
+            let print = Print::of(&self.row(row)[..self.form.1]);
+            self.enter(print, row);
         }
     }
 
     fn allocated_bytes(&self) -> usize {
         let rows: usize = self.chunks.iter().map(Vec::capacity).sum();
         let lists = self.chunks.capacity() * size_of::<Vec<u8>>();
-        rows + lists + self.slots.capacity() * size_of::<u64>()
+        let words = self.slots.capacity() + self.filter.capacity();
+        rows + lists + words * size_of::<u64>()
     }
 }
 
-/// The last eight bytes are part of the program in every standard script, and a program is a
-/// hash or a key, so one multiplication spreads it well enough.
-fn fingerprint(script: &[u8]) -> u64 {
-    let mut last = [0; 8];
-    let tail = &script[script.len().saturating_sub(8)..];
-    last[..tail.len()].copy_from_slice(tail);
-    u64::from_le_bytes(last).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+/// A fingerprint of a program.
+#[derive(Clone, Copy)]
+struct Print(u64);
+
+impl Print {
+    /// A program is a hash or a key, so one multiplication of its last bytes spreads it well.
+    fn of(program: &[u8]) -> Self {
+        let mut last = [0; 8];
+        let tail = &program[program.len().saturating_sub(8)..];
+        last[..tail.len()].copy_from_slice(tail);
+        Self(u64::from_le_bytes(last).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    /// Scales it to a table, which so may have any length.
+    fn scaled(self, length: usize) -> usize {
+        let scaled = (u128::from(self.0) * length as u128) >> 64;
+        usize::try_from(scaled).expect("it is below the length of the table")
+    }
+
+    fn tag(self) -> u32 {
+        halves(self.0)[0]
+    }
+
+    /// Three bits of a filter word, chosen by bits that `scaled` does not use.
+    fn bits(self) -> u64 {
+        1 << (self.0 & 63) | 1 << (self.0 >> 6 & 63) | 1 << (self.0 >> 12 & 63)
+    }
 }
