@@ -4,10 +4,12 @@
 pub mod event;
 pub mod ids;
 pub mod invoice;
+pub mod keychain;
 pub mod lease;
 pub mod ledger;
 pub mod payment;
 pub mod policy;
 pub mod price;
 pub mod resource;
+pub mod scan;
 pub mod time;
