@@ -1,7 +1,8 @@
 -- Keychains: descriptors that addresses were issued from. The newest one issues.
 CREATE TABLE keychain (
     id BIGINT PRIMARY KEY NOT NULL,
-    descriptor TEXT NOT NULL UNIQUE,
+    identity TEXT NOT NULL UNIQUE,
+    descriptor TEXT NOT NULL,
     next_index BIGINT NOT NULL,
     highest_seen_index BIGINT NOT NULL,
     created_at BIGINT NOT NULL

@@ -4,9 +4,14 @@
 pub mod apply_block;
 pub mod apply_mempool;
 pub mod error;
+pub mod idempotent;
+pub mod issue;
+pub mod record_tx;
 pub mod request_lease;
 pub mod settle;
 pub mod settle_due;
+pub mod shop;
+pub mod view;
 
 use crate::domain::ids::EventId;
 use crate::domain::event::EventKind;

@@ -10,7 +10,9 @@ use crate::domain::time::Timestamp;
 pub struct KeychainRow {
     /// 1 for the first.
     pub id: u32,
-    /// Its descriptor, canonical text.
+    /// What its scripts are, however its descriptor is spelt.
+    pub identity: String,
+    /// Its descriptor.
     pub descriptor: String,
     /// The first external index never issued.
     pub next_index: u32,
@@ -18,7 +20,7 @@ pub struct KeychainRow {
 
 /// All keychains, oldest first.
 pub async fn list(conn: &mut Conn) -> Result<Vec<KeychainRow>, DbError> {
-    sqlx::query("SELECT id, descriptor, next_index FROM keychain ORDER BY id")
+    sqlx::query("SELECT id, identity, descriptor, next_index FROM keychain ORDER BY id")
         .fetch_all(&mut *conn)
         .await?
         .iter()
@@ -26,6 +28,7 @@ pub async fn list(conn: &mut Conn) -> Result<Vec<KeychainRow>, DbError> {
             let row = Row::new(row, "keychain");
             Ok(KeychainRow {
                 id: row.u32("id")?,
+                identity: row.text("identity")?,
                 descriptor: row.text("descriptor")?,
                 next_index: row.u32("next_index")?,
             })
@@ -33,13 +36,19 @@ pub async fn list(conn: &mut Conn) -> Result<Vec<KeychainRow>, DbError> {
         .collect()
 }
 
-/// Adds a keychain, if its descriptor is new.
-pub async fn insert(conn: &mut Conn, descriptor: &str, now: Timestamp) -> Result<(), DbError> {
+/// Adds a keychain, if its identity (its scripts, however the descriptor is spelt) is new.
+pub async fn insert(
+    conn: &mut Conn,
+    identity: &str,
+    descriptor: &str,
+    now: Timestamp,
+) -> Result<(), DbError> {
     sqlx::query(
-        "INSERT INTO keychain (id, descriptor, next_index, highest_seen_index, created_at) \
-         SELECT COALESCE(MAX(id), 0) + 1, $1, 0, -1, $2 FROM keychain WHERE true \
-         ON CONFLICT (descriptor) DO NOTHING",
+        "INSERT INTO keychain (id, identity, descriptor, next_index, highest_seen_index, created_at) \
+         SELECT COALESCE(MAX(id), 0) + 1, $1, $2, 0, -1, $3 FROM keychain WHERE true \
+         ON CONFLICT (identity) DO NOTHING",
     )
+    .bind(identity)
     .bind(descriptor)
     .bind(now.millis())
     .execute(&mut *conn)

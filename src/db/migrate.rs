@@ -10,8 +10,10 @@ use sqlx::{AnyConnection, SqlSafeStr};
 use super::{Conn, DbError};
 
 /// Number, name and text of every migration, in order. A released one is never changed.
-const MIGRATIONS: &[(i64, &str, &str)] =
-    &[(1, "base", include_str!("../../migrations/0001_base.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "base", include_str!("../../migrations/0001_base.sql")),
+    (2, "core", include_str!("../../migrations/0002_core.sql")),
+];
 
 /// The newest schema version this program knows.
 pub fn known() -> i64 {

@@ -14,16 +14,32 @@ use sqlx::pool::Pool;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+pub mod api_key;
+pub mod audit_log;
 mod backup;
+pub mod chain;
+pub mod claim;
 mod conn;
+pub mod entry;
 mod error;
 pub mod event;
+pub mod idempotency;
 mod insert;
+pub mod invoice;
 mod job;
+pub mod keychain;
+pub mod lease;
+pub mod ledger;
 mod listen;
 pub mod meta;
 pub mod migrate;
 mod open;
+pub mod payment;
+mod row;
+pub mod terms;
+pub mod tx;
+pub mod unit;
+pub mod work;
 #[doc(hidden)]
 pub mod testing;
 #[cfg(test)]

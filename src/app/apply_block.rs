@@ -1,0 +1,159 @@
+//! A block is connected or disconnected: facts only, in one transaction that moves the tip.
+//! What follows from them (credits, reversals) is settled afterwards.
+
+use bitcoin::BlockHash;
+
+use crate::db::chain::Block;
+use crate::db::tx::Place;
+use crate::db::{self, DbError, Tx, WriteItem};
+use crate::domain::scan::TxHit;
+use crate::domain::time::Timestamp;
+
+use super::record_tx::{self, Sight};
+
+/// What became of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// It is applied.
+    Done,
+    /// The tip is another one: somebody was faster. Load it and go on from there.
+    Stale,
+}
+
+/// A block with what concerns us in it.
+pub struct ScannedBlock {
+    /// Height.
+    pub height: u32,
+    /// Hash.
+    pub hash: BlockHash,
+    /// Time in its header.
+    pub header_at: Timestamp,
+    /// Median time past.
+    pub mtp_at: Timestamp,
+    /// Transactions that pay us or spend what one of ours spends.
+    pub hits: Vec<TxHit>,
+}
+
+/// Connects blocks on top of `from`. Several when catching up.
+pub struct ApplyBlocks {
+    /// The tip they are built on.
+    pub from: BlockHash,
+    /// In order.
+    pub blocks: Vec<ScannedBlock>,
+    /// True when the server was at the tip when they were found: their moment is now.
+    pub following: bool,
+    /// The clock.
+    pub now: Timestamp,
+}
+
+impl WriteItem for ApplyBlocks {
+    type Out = Applied;
+    type Error = DbError;
+
+    async fn run(&self, tx: &mut Tx) -> Result<Applied, DbError> {
+        let Some(tip) = db::chain::tip(tx.conn()).await? else { return Ok(Applied::Stale) };
+        let Some(last) = self.blocks.last() else { return Ok(Applied::Done) };
+        if tip.hash != self.from {
+            return Ok(Applied::Stale);
+        }
+        if !db::chain::swap_tip(tx.conn(), self.from, last.height, last.hash).await? {
+            return Ok(Applied::Stale);
+        }
+        let before = db::chain::find(tx.conn(), tip.height).await?;
+        let mut moment_at = before.map_or(Timestamp::from_millis(0), |block| block.moment_at);
+        for block in &self.blocks {
+            let at = if self.following { self.now } else { block.header_at.min(self.now) };
+            moment_at = at.max(moment_at);
+            connect(tx, block, moment_at, tip.look_at).await?;
+        }
+        Ok(Applied::Done)
+    }
+}
+
+async fn connect(
+    tx: &mut Tx,
+    block: &ScannedBlock,
+    moment_at: Timestamp,
+    look_at: Option<Timestamp>,
+) -> Result<(), DbError> {
+    let row = Block {
+        height: block.height,
+        hash: block.hash,
+        header_at: block.header_at,
+        mtp_at: block.mtp_at,
+        moment_at,
+    };
+    db::chain::insert(tx.conn(), &row).await?;
+    for hit in &block.hits {
+        record_tx::conflicts(tx, hit, Some(block.height)).await?;
+        if hit.outputs.is_empty() {
+            continue;
+        }
+        let sight = Sight { at: moment_at, prior_look_at: look_at };
+        record_tx::record(tx, hit, sight).await?;
+        let place = Place {
+            height: block.height,
+            position: hit.position,
+            mtp_at: block.mtp_at,
+            moment_at,
+        };
+        db::tx::mined(tx.conn(), &hit.txid, &place).await?;
+        db::payment::mark_changed(tx.conn(), &hit.txid).await?;
+    }
+    Ok(())
+}
+
+/// Disconnects the tip.
+pub struct Rewind {
+    /// The block that is disconnected.
+    pub hash: BlockHash,
+}
+
+/// What became of a rewind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rewound {
+    /// It is disconnected.
+    Done,
+    /// The tip is another one.
+    Stale,
+    /// The block before it was never applied: this is not the chain that was followed.
+    Bottom,
+}
+
+impl WriteItem for Rewind {
+    type Out = Rewound;
+    type Error = DbError;
+
+    async fn run(&self, tx: &mut Tx) -> Result<Rewound, DbError> {
+        let Some(tip) = db::chain::tip(tx.conn()).await? else { return Ok(Rewound::Stale) };
+        if tip.hash != self.hash {
+            return Ok(Rewound::Stale);
+        }
+        let Some(below) = tip.height.checked_sub(1) else { return Ok(Rewound::Bottom) };
+        let Some(before) = db::chain::find(tx.conn(), below).await? else {
+            return Ok(Rewound::Bottom);
+        };
+        if !db::chain::swap_tip(tx.conn(), tip.hash, before.height, before.hash).await? {
+            return Ok(Rewound::Stale);
+        }
+        db::payment::mark_changed_at(tx.conn(), tip.height).await?;
+        db::tx::rewind(tx.conn(), tip.height).await?;
+        db::chain::remove(tx.conn(), tip.height).await?;
+        Ok(Rewound::Done)
+    }
+}
+
+/// Sets the first block, from which on the chain is followed.
+pub struct StartAt {
+    /// The block.
+    pub block: Block,
+}
+
+impl WriteItem for StartAt {
+    type Out = bool;
+    type Error = DbError;
+
+    async fn run(&self, tx: &mut Tx) -> Result<bool, DbError> {
+        db::chain::start(tx.conn(), &self.block).await
+    }
+}
