@@ -177,6 +177,62 @@ impl Payment {
     }
 }
 
+/// The transitions of facts, as the chain and the mempool report them. Nothing else may change
+/// where a payment is.
+impl Payment {
+    /// A block with its transaction was connected.
+    pub fn mined_in(&mut self, mined: Mined) {
+        self.mined = Some(mined);
+        self.in_mempool = false;
+        self.absent_since = None;
+        self.conflict = None;
+    }
+
+    /// Its block was disconnected; `tip` is the tip's height after that.
+    pub fn unmined(&mut self, tip: u32) {
+        self.mined = None;
+        self.absent_since = Some(tip);
+        self.left_chain = Some(tip);
+    }
+
+    /// It was found in the mempool. What the mempool said the first time stays.
+    pub fn entered_mempool(&mut self, entry: Option<MempoolEntry>) {
+        if self.mined.is_some() {
+            // A snapshot that is older than its block.
+            return;
+        }
+        self.in_mempool = true;
+        self.absent_since = None;
+        self.entry = self.entry.or(entry);
+        if self.conflict.as_ref().is_some_and(|conflict| conflict.height.is_none()) {
+            self.conflict = None;
+        }
+    }
+
+    /// It is no longer in the mempool, and in no block as far as known; `tip` is the tip's height.
+    pub fn left_mempool(&mut self, tip: u32) {
+        self.in_mempool = false;
+        if self.mined.is_none() {
+            self.absent_since = self.absent_since.or(Some(tip));
+        }
+    }
+
+    /// Another transaction spends one of its inputs. One in a block outweighs one in the mempool.
+    pub fn conflicted_by(&mut self, conflict: Conflict) {
+        let known_in_block = self.conflict.as_ref().is_some_and(|known| known.height.is_some());
+        if self.mined.is_none() && !known_in_block {
+            self.conflict = Some(conflict);
+        }
+    }
+
+    /// The block of the transaction that conflicts with it was disconnected.
+    pub fn conflict_unmined(&mut self) {
+        if let Some(conflict) = &mut self.conflict {
+            conflict.height = None;
+        }
+    }
+}
+
 /// The sum that decides how many confirmations a payment needs when the tip is at `height`:
 /// all `siblings` in blocks up to it, or on their way when `height` is the `tip`, that are not
 /// final yet (SPEC section 3). Depends on chain facts alone below the tip, so that following a
@@ -231,4 +287,135 @@ pub fn required(
 ) -> u32 {
     let needed = terms.confirmations_for(tier_sum(siblings, height, tip, policy)).max(1);
     if payment.coinbase { needed.max(COINBASE_MATURITY) } else { needed }
+}
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::hashes::Hash as _;
+
+    use super::*;
+
+    fn payment() -> Payment {
+        Payment {
+            id: PaymentId::new([1; 16]),
+            outpoint: OutPoint::new(Txid::all_zeros(), 0),
+            amount_sat: 1000,
+            invoice: None,
+            coinbase: false,
+            first_seen_at: Timestamp::from_secs(100),
+            lineage_seen_at: Timestamp::from_secs(100),
+            prior_look_at: None,
+            in_mempool: true,
+            mined: None,
+            conflict: None,
+            absent_since: None,
+            left_chain: None,
+            entry: None,
+        }
+    }
+
+    fn block(height: u32) -> Mined {
+        let moment_at = Timestamp::from_secs(i64::from(height) * 600);
+        Mined { height, position: 1, mtp_at: moment_at.minus_s(3600), moment_at }
+    }
+
+    fn rival(height: Option<u32>) -> Conflict {
+        Conflict { txid: Txid::from_byte_array([9; 32]), height }
+    }
+
+    fn state(payment: &Payment, counted: Counted) -> PaymentState {
+        payment.state(counted, 200, &Policy::default())
+    }
+
+    #[test]
+    fn a_block_takes_a_payment_out_of_the_mempool_and_ends_every_doubt() {
+        let mut payment = payment();
+        payment.left_mempool(7);
+        payment.conflicted_by(rival(None));
+        payment.mined_in(block(8));
+        assert_eq!(payment.mined, Some(block(8)));
+        assert!(!payment.in_mempool);
+        assert_eq!((payment.conflict, payment.absent_since), (None, None));
+    }
+
+    #[test]
+    fn a_disconnected_payment_is_absent_since_the_new_tip() {
+        let mut payment = payment();
+        payment.mined_in(block(8));
+        payment.unmined(7);
+        assert_eq!(payment.mined, None);
+        assert_eq!((payment.absent_since, payment.left_chain), (Some(7), Some(7)));
+        assert_eq!(state(&payment, Counted::Never), PaymentState::Gone);
+    }
+
+    #[test]
+    fn a_payment_that_returns_to_the_mempool_is_not_absent_but_has_left_the_chain() {
+        let mut payment = payment();
+        payment.mined_in(block(8));
+        payment.unmined(7);
+        payment.entered_mempool(None);
+        assert!(payment.in_mempool);
+        assert_eq!((payment.absent_since, payment.left_chain), (None, Some(7)));
+    }
+
+    #[test]
+    fn absence_is_counted_from_the_first_tip_without_it() {
+        let mut payment = payment();
+        payment.left_mempool(7);
+        payment.left_mempool(9);
+        assert_eq!(payment.absent_since, Some(7));
+        payment.mined_in(block(10));
+        payment.left_mempool(11);
+        assert_eq!(payment.absent_since, None);
+    }
+
+    #[test]
+    fn what_the_mempool_said_first_stays() {
+        let said = |feerate_msat| Some(MempoolEntry { inputs_confirmed: true, feerate_msat });
+        let mut payment = payment();
+        payment.entered_mempool(said(1000));
+        payment.left_mempool(7);
+        payment.entered_mempool(said(5000));
+        assert_eq!(payment.entry, said(1000));
+    }
+
+    #[test]
+    fn a_late_look_at_the_mempool_does_not_move_a_mined_payment() {
+        let mut payment = payment();
+        payment.mined_in(block(8));
+        payment.entered_mempool(None);
+        assert!(!payment.in_mempool);
+        assert_eq!(state(&payment, Counted::Never), PaymentState::Confirming);
+    }
+
+    #[test]
+    fn a_rival_in_the_mempool_makes_it_conflicted_and_one_in_a_block_replaces_it() {
+        let mut payment = payment();
+        payment.left_mempool(7);
+        payment.conflicted_by(rival(None));
+        assert_eq!(state(&payment, Counted::Never), PaymentState::Conflicted);
+        payment.conflicted_by(rival(Some(8)));
+        assert_eq!(state(&payment, Counted::Never), PaymentState::Replaced);
+        payment.conflicted_by(rival(None));
+        assert_eq!(state(&payment, Counted::Never), PaymentState::Replaced);
+    }
+
+    #[test]
+    fn a_rival_whose_block_is_disconnected_is_a_rival_in_the_mempool_again() {
+        let mut payment = payment();
+        payment.left_mempool(7);
+        payment.conflicted_by(rival(Some(8)));
+        payment.conflict_unmined();
+        assert_eq!(state(&payment, Counted::Never), PaymentState::Conflicted);
+        payment.entered_mempool(None);
+        assert_eq!(state(&payment, Counted::Never), PaymentState::Mempool);
+    }
+
+    #[test]
+    fn a_payment_in_a_block_has_no_rival() {
+        let mut payment = payment();
+        payment.mined_in(block(8));
+        payment.conflicted_by(rival(None));
+        assert_eq!(payment.conflict, None);
+    }
 }
