@@ -1,6 +1,7 @@
 //! Leasehold sells time on resources for bitcoin, without accounts.
 
 pub mod app;
+pub mod catalog;
 pub mod clock;
 pub mod db;
 pub mod domain;

@@ -91,12 +91,8 @@ async fn connect(
         }
         let sight = Sight { at: moment_at, prior_look_at: look_at };
         record_tx::record(tx, hit, sight).await?;
-        let place = Place {
-            height: block.height,
-            position: hit.position,
-            mtp_at: block.mtp_at,
-            moment_at,
-        };
+        let place =
+            Place { height: block.height, position: hit.position, mtp_at: block.mtp_at, moment_at };
         db::tx::mined(tx.conn(), &hit.txid, &place).await?;
         db::payment::mark_changed(tx.conn(), &hit.txid).await?;
     }

@@ -53,8 +53,7 @@ pub async fn keep(
     now: Timestamp,
 ) -> Result<Outcome, AppError> {
     if let Some(key) = key {
-        let answer =
-            Answer { body_hash: key.body_hash.clone(), status, answer: body.to_string() };
+        let answer = Answer { body_hash: key.body_hash.clone(), status, answer: body.to_string() };
         db::idempotency::insert(tx.conn(), &key.key_hash, &answer, now).await?;
     }
     Ok(Outcome { status, body, replayed: false })

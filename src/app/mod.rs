@@ -13,10 +13,10 @@ pub mod settle_due;
 pub mod shop;
 pub mod view;
 
-use crate::domain::ids::EventId;
-use crate::domain::event::EventKind;
-use crate::domain::time::Timestamp;
 use crate::db::NewEvent;
+use crate::domain::event::EventKind;
+use crate::domain::ids::EventId;
+use crate::domain::time::Timestamp;
 
 pub use error::{AppError, Code, FieldError, Refusal};
 

@@ -57,9 +57,7 @@ async fn record_payment(
     sight: Sight,
 ) -> Result<(), DbError> {
     let invoice = match output.place.branch {
-        Branch::External => {
-            db::invoice::find_by_script(tx.conn(), &output.script_pubkey).await?
-        }
+        Branch::External => db::invoice::find_by_script(tx.conn(), &output.script_pubkey).await?,
         Branch::Internal => None,
     };
     let mut lineage_seen_at = sight.at;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::db::idempotency::Answer;
 use crate::db::invoice::InvoiceRow;
 use crate::db::lease::{LeaseDoc, LeaseRow, Next};
 use crate::db::terms::Resource;

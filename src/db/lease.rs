@@ -181,11 +181,7 @@ fn ids(rows: &[sqlx::any::AnyRow]) -> Result<Vec<LeaseId>, DbError> {
 }
 
 /// Leases that a changed fact or the height of the tip concerns.
-pub async fn due_by_height(
-    conn: &mut Conn,
-    tip: u32,
-    limit: u32,
-) -> Result<Vec<LeaseId>, DbError> {
+pub async fn due_by_height(conn: &mut Conn, tip: u32, limit: u32) -> Result<Vec<LeaseId>, DbError> {
     let rows = sqlx::query(
         "SELECT id FROM lease WHERE next_height <= $1 ORDER BY next_height, id LIMIT $2",
     )
@@ -213,11 +209,7 @@ pub async fn due_by_clock(
 }
 
 /// Leases of a resource that are paid and wait for a unit, the one that waits longest first.
-pub async fn waiting(
-    conn: &mut Conn,
-    resource: &str,
-    limit: u32,
-) -> Result<Vec<LeaseId>, DbError> {
+pub async fn waiting(conn: &mut Conn, resource: &str, limit: u32) -> Result<Vec<LeaseId>, DbError> {
     let rows = sqlx::query(
         "SELECT id FROM lease WHERE resource = $1 AND waits_since_at IS NOT NULL \
          ORDER BY waits_since_at, id LIMIT $2",

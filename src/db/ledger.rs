@@ -49,10 +49,7 @@ pub async fn insert(
 }
 
 /// The sums of a resource's accounts, or of all with `None`. Debits are positive.
-pub async fn sums(
-    conn: &mut Conn,
-    resource: Option<&str>,
-) -> Result<Vec<(Account, i64)>, DbError> {
+pub async fn sums(conn: &mut Conn, resource: Option<&str>) -> Result<Vec<(Account, i64)>, DbError> {
     sqlx::query(
         "SELECT account, CAST(SUM(amount_sat) AS BIGINT) AS sum FROM ledger_sum \
          WHERE $1 = '' OR resource = $1 GROUP BY account ORDER BY account",

@@ -37,13 +37,13 @@ mod open;
 pub mod payment;
 mod row;
 pub mod terms;
-pub mod tx;
-pub mod unit;
-pub mod work;
 #[doc(hidden)]
 pub mod testing;
 #[cfg(test)]
 mod tests;
+pub mod tx;
+pub mod unit;
+pub mod work;
 mod write;
 
 pub use conn::Conn;

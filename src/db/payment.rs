@@ -228,12 +228,12 @@ pub async fn record_state(
     sqlx::query(
         "UPDATE payment SET state = $2, confirmed_block = $3, at_risk_block = $4 WHERE id = $1",
     )
-        .bind(id.as_str())
-        .bind(state.as_str())
-        .bind(announced.confirmed_block.as_deref())
-        .bind(announced.at_risk_block.as_deref())
-        .execute(&mut *conn)
-        .await?;
+    .bind(id.as_str())
+    .bind(state.as_str())
+    .bind(announced.confirmed_block.as_deref())
+    .bind(announced.at_risk_block.as_deref())
+    .execute(&mut *conn)
+    .await?;
     Ok(())
 }
 

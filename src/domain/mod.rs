@@ -13,3 +13,4 @@ pub mod price;
 pub mod resource;
 pub mod scan;
 pub mod time;
+pub mod uri;

@@ -14,12 +14,12 @@ use crate::db::payment::PaymentRow;
 use crate::db::terms::Resource;
 use crate::db::{self, DbError, NewEvent, Tx};
 use crate::domain::ids::LeaseId;
-use crate::domain::ledger;
 use crate::domain::lease::advance::{self, World};
 use crate::domain::lease::difference::difference;
 use crate::domain::lease::fold::{Phase, Standing, fold};
 use crate::domain::lease::snapshot::Snapshot;
 use crate::domain::lease::{Entry, Facts, What};
+use crate::domain::ledger;
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
 
@@ -82,8 +82,7 @@ impl<'a> Settling<'a> {
         let conn = tx.conn();
         let Some(row) = db::lease::find(conn, lease.as_str()).await? else { return Ok(None) };
         let corrupt = || DbError::corrupt("lease", "resource", lease);
-        let resource =
-            db::terms::find(conn, &row.facts.resource).await?.ok_or_else(corrupt)?;
+        let resource = db::terms::find(conn, &row.facts.resource).await?.ok_or_else(corrupt)?;
         let invoices = db::invoice::list_of_lease(conn, lease).await?;
         let payments = db::payment::list_of_lease(conn, lease).await?;
         let facts = Facts {
@@ -208,9 +207,7 @@ impl<'a> Settling<'a> {
     fn next(&self) -> Next {
         let policy = &self.ground.policy;
         let waits = self.wants_start().is_some();
-        let last = self.row.doc.announced.state;
         let since = self.standing.credits.last().map_or(self.ground.now, |line| line.credited_at);
-        debug_assert!(!last.as_str().is_empty());
         Next {
             change_at: advance::next_change_at(
                 &self.facts,
@@ -218,9 +215,8 @@ impl<'a> Settling<'a> {
                 policy,
                 self.ground.now,
             ),
-            height: self.with_world(|world| {
-                advance::next_height(&self.facts, &self.standing, world)
-            }),
+            height: self
+                .with_world(|world| advance::next_height(&self.facts, &self.standing, world)),
             waits_since: waits.then_some(since),
         }
     }

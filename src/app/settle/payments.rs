@@ -17,12 +17,8 @@ impl Settling<'_> {
     /// The event of a credit, a reversal or a restoration.
     pub(super) fn payment_event(&mut self, entry: &Entry) {
         let (kind, payment, seconds) = match &entry.what {
-            What::Credit(credit) => {
-                (EventKind::PaymentCredited, &credit.payment, credit.seconds)
-            }
-            What::Reversal { payment, seconds } => {
-                (EventKind::PaymentReversed, payment, *seconds)
-            }
+            What::Credit(credit) => (EventKind::PaymentCredited, &credit.payment, credit.seconds),
+            What::Reversal { payment, seconds } => (EventKind::PaymentReversed, payment, *seconds),
             What::Restoration { payment, seconds } => {
                 (EventKind::PaymentRestored, payment, *seconds)
             }
