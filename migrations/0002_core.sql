@@ -115,6 +115,7 @@ CREATE TABLE invoice (
     UNIQUE (keychain, derivation_index)
 );
 CREATE INDEX invoice_by_lease ON invoice (lease, created_at);
+CREATE INDEX invoice_by_address ON invoice (address);
 CREATE INDEX invoice_by_created ON invoice (created_at, id);
 CREATE INDEX invoice_by_expiry ON invoice (funded_at, expires_at);
 

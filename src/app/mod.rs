@@ -1,11 +1,19 @@
 //! Use cases: one file is one transaction, named by a verb. Everything that changes anything
 //! goes through here; HTTP, workers and the command line only call it.
 
+pub mod act_on_lease;
+pub mod add_invoice;
+pub mod api_keys;
 pub mod apply_block;
+pub mod apply_catalog;
 pub mod apply_mempool;
+pub mod cancel_invoice;
+pub mod change_claim;
+pub mod change_params;
 pub mod error;
 pub mod idempotent;
 pub mod issue;
+pub mod operate;
 pub mod record_tx;
 pub mod request_lease;
 pub mod settle;

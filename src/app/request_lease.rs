@@ -19,6 +19,7 @@ use crate::domain::lease::fold::Standing;
 use crate::domain::resource::{Access, Terms};
 use crate::domain::time::Timestamp;
 
+use super::change_claim::refuse_own;
 use super::idempotent::{self, Key, Outcome};
 use super::issue::{self, Order};
 use super::shop::Shop;
@@ -77,6 +78,9 @@ impl WriteItem for RequestLease {
             Refusal { code: Code::InvalidRequest, detail, errors, available_at: None }
         })?;
         issue::check_open_unpaid(tx, &self.shop, self.source.as_deref(), self.now).await?;
+        if let Some(address) = &self.refund_address {
+            refuse_own(tx, address).await?;
+        }
         let unit = self.find_unit(tx, terms).await?;
         let (lease, invoice) = self.create(tx, &resource, params, unit).await?;
         let tip = db::chain::tip(tx.conn()).await?.map_or(0, |tip| tip.height);

@@ -152,6 +152,15 @@ pub async fn find_by_script(
         .transpose()
 }
 
+/// The invoice with an address.
+pub async fn find_by_address(
+    conn: &mut Conn,
+    address: &str,
+) -> Result<Option<InvoiceRow>, DbError> {
+    let text = sqlx::AssertSqlSafe(format!("{SELECT} WHERE address = $1"));
+    sqlx::query(text).bind(address).fetch_optional(&mut *conn).await?.as_ref().map(read).transpose()
+}
+
 /// A lease's invoices, the first one first.
 pub async fn list_of_lease(conn: &mut Conn, lease: &LeaseId) -> Result<Vec<InvoiceRow>, DbError> {
     let text = sqlx::AssertSqlSafe(format!(

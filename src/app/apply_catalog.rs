@@ -1,0 +1,106 @@
+//! The catalogue is applied: changed entries get a new version of their terms, missing ones are
+//! retired. Running leases and open invoices keep what they have.
+
+use crate::db::{self, Tx, WriteItem};
+use crate::domain::resource::Terms;
+use crate::domain::time::Timestamp;
+
+use super::AppError;
+
+/// What happened to one resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is new.
+    Added,
+    /// It has a new version of its terms; the old ones are kept.
+    Changed {
+        /// The terms before.
+        old: Box<Terms>,
+    },
+    /// Nothing changed.
+    Same,
+    /// It is missing: nothing new is sold.
+    Retired,
+}
+
+/// One resource and what happened to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The resource's id.
+    pub resource: String,
+    /// What happened.
+    pub fate: Fate,
+    /// The terms that hold now; `None` when it was retired.
+    pub terms: Option<Terms>,
+}
+
+/// Applies a catalogue.
+pub struct ApplyCatalog {
+    /// All resources, in order.
+    pub catalog: Vec<Terms>,
+    /// The clock.
+    pub now: Timestamp,
+    /// The operator, for the audit log; `None` at a start.
+    pub actor: Option<String>,
+    /// Only tell what would happen.
+    pub dry_run: bool,
+}
+
+impl WriteItem for ApplyCatalog {
+    type Out = Vec<Change>;
+    type Error = AppError;
+
+    async fn run(&self, tx: &mut Tx) -> Result<Vec<Change>, AppError> {
+        let known = db::terms::list(tx.conn()).await?;
+        let mut changes = Vec::new();
+        for terms in &self.catalog {
+            let fate = match known.iter().find(|resource| resource.id == terms.id) {
+                None => Fate::Added,
+                Some(old) if old.terms.terms == *terms && old.retired_at.is_none() => Fate::Same,
+                Some(old) => Fate::Changed { old: Box::new(old.terms.terms.clone()) },
+            };
+            changes.push(Change { resource: terms.id.clone(), fate, terms: Some(terms.clone()) });
+        }
+        let listed = |id: &str| self.catalog.iter().any(|terms| terms.id == id);
+        let missing = known.iter().filter(|old| old.retired_at.is_none() && !listed(&old.id));
+        for old in missing {
+            let resource = old.id.clone();
+            changes.push(Change { resource, fate: Fate::Retired, terms: None });
+        }
+        if !self.dry_run {
+            self.write(tx, &known, &changes).await?;
+        }
+        Ok(changes)
+    }
+}
+
+impl ApplyCatalog {
+    async fn write(
+        &self,
+        tx: &mut Tx,
+        known: &[db::terms::Resource],
+        changes: &[Change],
+    ) -> Result<(), AppError> {
+        for (place, change) in (0u32..).zip(changes) {
+            let version = known
+                .iter()
+                .find(|old| old.id == change.resource)
+                .map_or(0, |old| old.terms.version);
+            match (&change.terms, &change.fate) {
+                (Some(_), Fate::Same) | (None, Fate::Added | Fate::Changed { .. }) => continue,
+                (Some(terms), _) => {
+                    db::terms::put(tx.conn(), place, version + 1, terms, self.now).await?;
+                    for lease in db::lease::waiting(tx.conn(), &change.resource, 100).await? {
+                        db::lease::mark_changed(tx.conn(), &lease).await?;
+                    }
+                }
+                (None, _) => db::terms::retire(tx.conn(), &change.resource, self.now).await?,
+            }
+            if let Some(actor) = &self.actor {
+                let entry = (actor.as_str(), "catalog.apply", change.resource.as_str(), "");
+                db::audit_log::insert(tx.conn(), self.now, entry).await?;
+            }
+        }
+        Ok(())
+    }
+}

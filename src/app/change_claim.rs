@@ -1,0 +1,72 @@
+//! The holder of a claim changes where money goes, or replaces the token.
+
+use crate::db::claim::Claim;
+use crate::db::{self, Tx, WriteItem};
+
+use super::{AppError, Code, Refusal};
+
+/// Changes where refunds and payouts of a claim go. The addresses are checked by the caller.
+pub struct ChangeClaim {
+    /// The claim.
+    pub claim: String,
+    /// `Some(None)` takes it away, `None` leaves it.
+    pub refund_address: Option<Option<String>>,
+    /// The same for payouts.
+    pub payout_address: Option<Option<String>>,
+}
+
+impl WriteItem for ChangeClaim {
+    type Out = Claim;
+    type Error = AppError;
+
+    async fn run(&self, tx: &mut Tx) -> Result<Claim, AppError> {
+        let mut claim = get(tx, &self.claim).await?;
+        for text in [&self.refund_address, &self.payout_address].into_iter().flatten().flatten() {
+            refuse_own(tx, text).await?;
+        }
+        if let Some(address) = &self.refund_address {
+            claim.refund_address.clone_from(address);
+        }
+        if let Some(address) = &self.payout_address {
+            claim.payout_address.clone_from(address);
+        }
+        let refund = claim.refund_address.as_deref();
+        let payout = claim.payout_address.as_deref();
+        db::claim::set_addresses(tx.conn(), &claim.id, refund, payout).await?;
+        Ok(claim)
+    }
+}
+
+/// Refuses an address that we issued ourselves: a refund to it would come back as a payment.
+pub async fn refuse_own(tx: &mut Tx, address: &str) -> Result<(), AppError> {
+    if db::invoice::find_by_address(tx.conn(), address).await?.is_none() {
+        return Ok(());
+    }
+    let detail = "this is an address of this shop; give one of your own wallet";
+    Err(Refusal::field(Code::InvalidRequest, "/refund_address", detail).into())
+}
+
+/// Replaces a claim's token.
+pub struct RotateClaim {
+    /// The claim.
+    pub claim: String,
+    /// SHA-256 of the new token, in hex.
+    pub token_hash: String,
+}
+
+impl WriteItem for RotateClaim {
+    type Out = ();
+    type Error = AppError;
+
+    async fn run(&self, tx: &mut Tx) -> Result<(), AppError> {
+        get(tx, &self.claim).await?;
+        db::claim::rotate(tx.conn(), &self.claim, &self.token_hash).await?;
+        Ok(())
+    }
+}
+
+async fn get(tx: &mut Tx, claim: &str) -> Result<Claim, AppError> {
+    db::claim::find(tx.conn(), claim)
+        .await?
+        .ok_or_else(|| Refusal::new(Code::Unauthorized, "this claim does not exist").into())
+}

@@ -1,0 +1,47 @@
+//! The holder of a lease hands in other parameters.
+
+use serde_json::{Map, Value};
+
+use crate::db::lease::LeaseRow;
+use crate::db::{self, Tx, WriteItem};
+use crate::domain::ids::LeaseId;
+use crate::domain::lease::fold::Phase;
+
+use super::add_invoice::{get_lease, over};
+use super::{AppError, Code, Refusal};
+
+/// Replaces the parameters of a lease, checked against the terms it keeps.
+pub struct ChangeParams {
+    /// The lease.
+    pub lease: LeaseId,
+    /// All of its parameters, as they shall be.
+    pub params: Map<String, Value>,
+}
+
+impl WriteItem for ChangeParams {
+    type Out = LeaseRow;
+    type Error = AppError;
+
+    async fn run(&self, tx: &mut Tx) -> Result<LeaseRow, AppError> {
+        let row = get_lease(tx, &self.lease).await?;
+        let standing = &row.doc.standing;
+        let reason = standing.end_reason.filter(|_| standing.phase == Phase::Ended);
+        if let Some(reason) = reason.filter(|reason| !reason.may_start_again()) {
+            return Err(over(reason).into());
+        }
+        let history = db::terms::history(tx.conn(), &row.facts.resource).await?;
+        let terms = history
+            .version(standing.terms_version)
+            .ok_or_else(|| db::DbError::corrupt("lease", "terms_version", &self.lease))?;
+        let params =
+            crate::catalog::check_params(&terms.terms, &self.params).map_err(|errors| {
+                let detail = "some of params are wrong; see errors".to_owned();
+                Refusal { code: Code::InvalidRequest, detail, errors, available_at: None }
+            })?;
+        if params == row.params {
+            return Ok(row);
+        }
+        db::lease::set_params(tx.conn(), &self.lease, &params).await?;
+        Ok(LeaseRow { params, seq: row.seq + 1, ..row })
+    }
+}

@@ -1,0 +1,134 @@
+//! What an operator decides about resources and about money that found no lease.
+
+use crate::db::payment::PaymentRow;
+use crate::db::{self, Tx, WriteItem};
+use crate::domain::ids::LeaseId;
+use crate::domain::ledger::{Account, Line};
+
+use super::add_invoice::get_lease;
+use super::change_claim::refuse_own;
+use super::settle::Ground;
+use super::settle_due::book_loose;
+use super::{AppError, Code, Refusal};
+
+/// Pauses a resource, or lets it take money again.
+pub struct PauseResource {
+    /// Rules and clock.
+    pub ground: Ground,
+    /// The resource's id.
+    pub resource: String,
+    /// True to pause.
+    pub pause: bool,
+    /// The operator.
+    pub actor: String,
+}
+
+impl WriteItem for PauseResource {
+    type Out = ();
+    type Error = AppError;
+
+    async fn run(&self, tx: &mut Tx) -> Result<(), AppError> {
+        if db::terms::find(tx.conn(), &self.resource).await?.is_none() {
+            let detail = format!("there is no resource \"{}\"", self.resource);
+            return Err(Refusal::new(Code::UnknownResource, detail).into());
+        }
+        let at = self.pause.then_some(self.ground.now);
+        db::terms::pause(tx.conn(), &self.resource, at).await?;
+        if !self.pause {
+            for lease in db::lease::waiting(tx.conn(), &self.resource, 100).await? {
+                db::lease::mark_changed(tx.conn(), &lease).await?;
+            }
+        }
+        let action = if self.pause { "resource.pause" } else { "resource.resume" };
+        let entry = (self.actor.as_str(), action, self.resource.as_str(), "");
+        db::audit_log::insert(tx.conn(), self.ground.now, entry).await?;
+        Ok(())
+    }
+}
+
+/// Gives money that found no lease to one.
+pub struct AssignPayment {
+    /// Rules and clock.
+    pub ground: Ground,
+    /// The payment's id.
+    pub payment: String,
+    /// The lease that gets it.
+    pub lease: LeaseId,
+    /// The operator.
+    pub actor: String,
+}
+
+impl WriteItem for AssignPayment {
+    type Out = PaymentRow;
+    type Error = AppError;
+
+    async fn run(&self, tx: &mut Tx) -> Result<PaymentRow, AppError> {
+        let row = get_loose(tx, &self.payment).await?;
+        get_lease(tx, &self.lease).await?;
+        if row.refund_address.is_some() {
+            let detail = "this payment is to be refunded already";
+            return Err(Refusal::new(Code::InvalidRequest, detail).into());
+        }
+        book_loose(tx, &self.ground, &row, 0, Account::Unallocated).await?;
+        db::payment::record_booked(tx.conn(), &row.facts.id, 0, None).await?;
+        db::payment::assign(tx.conn(), &row.facts.id, &self.lease, self.ground.now).await?;
+        db::lease::mark_changed(tx.conn(), &self.lease).await?;
+        let id = self.payment.as_str();
+        let entry = (self.actor.as_str(), "payment.assign", id, self.lease.as_str());
+        db::audit_log::insert(tx.conn(), self.ground.now, entry).await?;
+        get(tx, id).await
+    }
+}
+
+/// Says where money that found no lease goes back to.
+pub struct RefundPayment {
+    /// Rules and clock.
+    pub ground: Ground,
+    /// The payment's id.
+    pub payment: String,
+    /// An address, checked by the caller.
+    pub address: String,
+    /// The operator.
+    pub actor: String,
+}
+
+impl WriteItem for RefundPayment {
+    type Out = PaymentRow;
+    type Error = AppError;
+
+    async fn run(&self, tx: &mut Tx) -> Result<PaymentRow, AppError> {
+        let row = get_loose(tx, &self.payment).await?;
+        refuse_own(tx, &self.address).await?;
+        if row.refund_address.is_none() && row.booked_sat > 0 {
+            let sat = i64::try_from(row.booked_sat).unwrap_or(i64::MAX);
+            let lines = [
+                Line { account: Account::Unallocated, amount_sat: sat },
+                Line { account: Account::Refundable, amount_sat: -sat },
+            ];
+            let id = row.facts.id.as_str();
+            db::ledger::insert(tx.conn(), self.ground.now, None, id, &lines).await?;
+        }
+        db::payment::set_refund_address(tx.conn(), &row.facts.id, &self.address).await?;
+        let id = self.payment.as_str();
+        let entry = (self.actor.as_str(), "payment.refund", id, self.address.as_str());
+        db::audit_log::insert(tx.conn(), self.ground.now, entry).await?;
+        get(tx, id).await
+    }
+}
+
+async fn get(tx: &mut Tx, id: &str) -> Result<PaymentRow, AppError> {
+    db::payment::find(tx.conn(), id)
+        .await?
+        .ok_or_else(|| Refusal::new(Code::NotFound, format!("there is no payment {id}")).into())
+}
+
+async fn get_loose(tx: &mut Tx, id: &str) -> Result<PaymentRow, AppError> {
+    let row = get(tx, id).await?;
+    match &row.lease {
+        None => Ok(row),
+        Some(lease) => {
+            let detail = format!("this payment belongs to {lease}");
+            Err(Refusal::new(Code::InvalidRequest, detail).into())
+        }
+    }
+}
