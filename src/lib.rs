@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod catalog;
+pub mod chain;
 pub mod clock;
 pub mod db;
 pub mod domain;

@@ -1,0 +1,162 @@
+//! What of the node's mempool was looked at already. A cache and nothing more: after a restart
+//! everything is looked at again, and looking twice does no harm. Used at the tip only.
+//! Keeps ids, never transactions. Called by `worker::follow`.
+//!
+//! A pass is: `compare`, then refresh the watch set (the order matters: an address that was paid
+//! in this snapshot was handed out before it), then `read` chunk by chunk, commit what was found,
+//! and `record_seen`; what failed on the way is in the next difference again.
+
+use bitcoin::Txid;
+use bytes::Bytes;
+use rustc_hash::FxHashSet;
+
+use super::{BlockSource, ChainError};
+
+/// Transactions to read at a time.
+pub const CHUNK: usize = 100;
+
+/// How the mempool differs from what was seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// New here.
+    pub added: Vec<Txid>,
+    /// No longer here: mined, replaced, evicted or expired.
+    pub removed: Vec<Txid>,
+}
+
+/// The transactions seen, at about 40 bytes each.
+#[derive(Debug, Default)]
+pub struct Mempool {
+    seen: FxHashSet<Txid>,
+}
+
+impl Mempool {
+    /// Nothing seen yet: the first difference has the whole mempool as added.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes a snapshot of the ids and compares. Changes nothing by itself.
+    ///
+    /// # Errors
+    /// Whatever the source fails with; also while the node is still loading its mempool, since
+    /// what is missing then is not gone.
+    pub async fn compare<S: BlockSource>(&self, source: &S) -> Result<Difference, ChainError> {
+        let snapshot = source.mempool().await?;
+        let added: Vec<_> =
+            snapshot.iter().copied().filter(|txid| !self.seen.contains(txid)).collect();
+        // Nothing is gone when as many are known as before.
+        if snapshot.len() - added.len() == self.seen.len() {
+            return Ok(Difference { added, removed: Vec::new() });
+        }
+        let here: FxHashSet<_> = snapshot.into_iter().collect();
+        let removed = self.seen.iter().copied().filter(|txid| !here.contains(txid)).collect();
+        Ok(Difference { added, removed })
+    }
+
+    /// Marks transactions as looked at: call it when what they mean is stored.
+    pub fn record_seen(&mut self, txids: impl IntoIterator<Item = Txid>) {
+        self.seen.extend(txids);
+    }
+
+    /// Forgets transactions that left: call it when what that means is stored.
+    pub fn record_removed(&mut self, txids: &[Txid]) {
+        for txid in txids {
+            self.seen.remove(txid);
+        }
+    }
+
+    /// How many transactions were looked at and are still there.
+    pub fn len(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// Whether none was.
+    pub fn is_empty(&self) -> bool {
+        self.seen.is_empty()
+    }
+}
+
+/// Reads some transactions of a difference, at most [`CHUNK`] at a time by custom. One that has
+/// vanished since the snapshot is left out: not seen, it is in the next difference if it is back.
+///
+/// # Errors
+/// Whatever the source fails with.
+pub async fn read<S: BlockSource>(
+    source: &S,
+    txids: &[Txid],
+) -> Result<Vec<(Txid, Bytes)>, ChainError> {
+    let raw = source.mempool_transactions(txids).await?;
+    Ok(txids.iter().zip(raw).filter_map(|(txid, raw)| Some((*txid, raw?))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::testing::{MemoryChain, pay};
+
+    async fn pass(seen: &mut Mempool, chain: &MemoryChain) -> (Vec<Txid>, Vec<Txid>) {
+        let difference = seen.compare(chain).await.unwrap();
+        let mut read_ids = Vec::new();
+        for chunk in difference.added.chunks(CHUNK) {
+            for (txid, raw) in read(chain, chunk).await.unwrap() {
+                let tx: bitcoin::Transaction = bitcoin::consensus::deserialize(&raw).unwrap();
+                assert_eq!(tx.compute_txid(), txid);
+                read_ids.push(txid);
+            }
+        }
+        seen.record_seen(read_ids.iter().copied());
+        seen.record_removed(&difference.removed);
+        (read_ids, difference.removed)
+    }
+
+    #[tokio::test]
+    async fn each_transaction_is_read_once_and_missed_once() {
+        let chain = MemoryChain::new();
+        let mut seen = Mempool::new();
+        let (a, b, c) = (chain.send(pay(&[], 1)), chain.send(pay(&[], 2)), chain.send(pay(&[], 3)));
+        let (mut first, none) = pass(&mut seen, &chain).await;
+        first.sort_unstable();
+        let mut all = vec![a, b, c];
+        all.sort_unstable();
+        assert_eq!((first, none), (all, vec![]));
+        assert_eq!(pass(&mut seen, &chain).await, (vec![], vec![]));
+
+        chain.evict(&b);
+        let d = chain.send(pay(&[], 4));
+        assert_eq!(pass(&mut seen, &chain).await, (vec![d], vec![b]));
+        chain.mine_pending();
+        let (none, mut gone) = pass(&mut seen, &chain).await;
+        gone.sort_unstable();
+        let mut left = vec![a, c, d];
+        left.sort_unstable();
+        assert_eq!((none, gone), (vec![], left));
+        assert!(seen.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_was_not_recorded_is_in_the_next_difference_again() {
+        let chain = MemoryChain::new();
+        let mut seen = Mempool::new();
+        let txid = chain.send(pay(&[], 1));
+        let difference = Difference { added: vec![txid], removed: vec![] };
+        assert_eq!(seen.compare(&chain).await, Ok(difference.clone()));
+        assert_eq!(seen.compare(&chain).await, Ok(difference));
+        seen.record_seen([txid]);
+        chain.evict(&txid);
+        let gone = Difference { added: vec![], removed: vec![txid] };
+        assert_eq!(seen.compare(&chain).await, Ok(gone.clone()));
+        assert_eq!(seen.compare(&chain).await, Ok(gone));
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_vanishes_before_it_is_read_is_left_out() {
+        let chain = MemoryChain::new();
+        let (a, b) = (chain.send(pay(&[], 1)), chain.send(pay(&[], 2)));
+        let difference = Mempool::new().compare(&chain).await.unwrap();
+        assert_eq!(difference.added.len(), 2);
+        chain.evict(&a);
+        let read = read(&chain, &[a, b]).await.unwrap();
+        assert_eq!(read.iter().map(|(txid, _)| *txid).collect::<Vec<_>>(), [b]);
+    }
+}
