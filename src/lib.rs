@@ -3,5 +3,7 @@
 pub mod app;
 pub mod catalog;
 pub mod clock;
+pub mod config;
 pub mod db;
 pub mod domain;
+mod settings;
