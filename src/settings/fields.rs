@@ -9,7 +9,7 @@ use std::path::Path;
 
 use secrecy::SecretString;
 
-use super::{Given, Problem, SECONDS_A_YEAR, duration_text, nearest, read_text};
+use super::{Given, Problem, SECONDS_A_YEAR, nearest, read_text};
 
 /// A value and, when it did not come from the file, the environment variable that gave it.
 #[derive(Clone, Debug)]
@@ -25,6 +25,7 @@ pub(crate) struct Fields<'p> {
     entries: BTreeMap<String, Entry>,
     asked: Vec<String>,
     variables: BTreeMap<String, String>,
+    wrong: Vec<String>,
     problems: &'p mut Vec<Problem>,
 }
 
@@ -41,7 +42,7 @@ impl<'p> Fields<'p> {
             .filter_map(|(key, entry)| Some((key.clone(), entry.variable.clone()?)))
             .collect();
         let (place, path) = (place.into(), path.into());
-        Self { place, path, entries, asked: Vec::new(), variables, problems }
+        Self { place, path, entries, asked: Vec::new(), variables, wrong: Vec::new(), problems }
     }
 
     /// A table as a file has it.
@@ -149,8 +150,8 @@ impl<'p> Fields<'p> {
 
     /// True when something was recorded about `key`, or about the file of a secret.
     pub(crate) fn is_wrong(&self, key: &str) -> bool {
-        let (key, file_key) = (self.full(key), self.full(&format!("{key}_file")));
-        self.problems.iter().any(|problem| problem.key == key || problem.key == file_key)
+        self.wrong.iter().any(|wrong| wrong.strip_suffix("_file").unwrap_or(wrong) == key)
+            || self.wrong.iter().any(|wrong| wrong == key)
     }
 
     /// The names of the keys that nobody asked for yet.
@@ -174,6 +175,7 @@ impl<'p> Fields<'p> {
             Some(variable) => format!("environment variable {variable}"),
             None => self.place.clone(),
         };
+        self.wrong.push(key.to_owned());
         let key = self.full(key);
         self.problems.push(Problem { place, key, message: message.into() });
     }
@@ -213,13 +215,4 @@ impl<'p> Fields<'p> {
     fn full(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
-}
-
-/// Says in words that a duration must not be longer than another.
-pub(crate) fn longer_than(seconds: u64, name: &str, other_s: u64) -> String {
-    format!(
-        "found {:?}, allowed: at most {name}, which is {:?}",
-        duration_text(seconds),
-        duration_text(other_s)
-    )
 }
