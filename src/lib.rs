@@ -4,5 +4,7 @@ pub mod app;
 pub mod catalog;
 pub mod chain;
 pub mod clock;
+pub mod config;
 pub mod db;
 pub mod domain;
+mod settings;

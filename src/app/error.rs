@@ -1,6 +1,7 @@
 //! Why a use case said no. The codes are part of the HTTP contract (SPEC section 9).
 
 use crate::db::DbError;
+pub use crate::domain::params::FieldError;
 use crate::domain::time::Timestamp;
 
 /// A machine-readable reason.
@@ -77,15 +78,6 @@ impl Code {
             Self::OutcomeUnknown => "outcome_unknown",
         }
     }
-}
-
-/// What is wrong with one field of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldError {
-    /// JSON Pointer (RFC 6901) to the field.
-    pub pointer: String,
-    /// What is wrong and what is allowed.
-    pub detail: String,
 }
 
 /// A refusal: nothing was changed.

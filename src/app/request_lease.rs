@@ -16,6 +16,7 @@ use crate::domain::invoice::{Invoice, Purpose};
 use crate::domain::lease::Lease;
 use crate::domain::lease::books::Books;
 use crate::domain::lease::fold::Standing;
+use crate::domain::params::check_params;
 use crate::domain::resource::{Access, Terms};
 use crate::domain::time::Timestamp;
 
@@ -73,7 +74,7 @@ impl WriteItem for RequestLease {
         let resource = open_resource(tx, &self.resource).await?;
         let terms = &resource.terms.terms;
         check_duration(terms, self.duration_s)?;
-        let params = crate::catalog::check_params(terms, &self.params).map_err(|errors| {
+        let params = check_params(terms, &self.params).map_err(|errors| {
             let detail = "some of params are wrong; see errors".to_owned();
             Refusal { code: Code::InvalidRequest, detail, errors, available_at: None }
         })?;

@@ -7,6 +7,7 @@ pub mod invoice;
 pub mod keychain;
 pub mod lease;
 pub mod ledger;
+pub mod params;
 pub mod payment;
 pub mod policy;
 pub mod price;
