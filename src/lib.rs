@@ -5,6 +5,8 @@ pub mod catalog;
 pub mod chain;
 pub mod clock;
 pub mod config;
+pub mod daemon;
 pub mod db;
 pub mod domain;
 mod settings;
+pub mod worker;

@@ -6,9 +6,10 @@ use crate::db::lease::LeaseRow;
 use crate::db::{self, Tx, WriteItem};
 use crate::domain::ids::LeaseId;
 use crate::domain::lease::fold::Phase;
+use crate::domain::params::check_params;
 
 use super::add_invoice::{get_lease, over};
-use super::{AppError, Code, Refusal};
+use super::{AppError, Refusal};
 
 /// Replaces the parameters of a lease, checked against the terms it keeps.
 pub struct ChangeParams {
@@ -33,11 +34,7 @@ impl WriteItem for ChangeParams {
         let terms = history
             .version(standing.terms_version)
             .ok_or_else(|| db::DbError::corrupt("lease", "terms_version", &self.lease))?;
-        let params =
-            crate::catalog::check_params(&terms.terms, &self.params).map_err(|errors| {
-                let detail = "some of params are wrong; see errors".to_owned();
-                Refusal { code: Code::InvalidRequest, detail, errors, available_at: None }
-            })?;
+        let params = check_params(&terms.terms, &self.params).map_err(Refusal::params)?;
         if params == row.params {
             return Ok(row);
         }

@@ -107,6 +107,12 @@ impl Refusal {
         Self { code, detail, errors, available_at: None }
     }
 
+    /// Wrong parameters of a request.
+    pub fn params(errors: Vec<FieldError>) -> Self {
+        let detail = "some of params are wrong; see errors".to_owned();
+        Self { code: Code::InvalidRequest, detail, errors, available_at: None }
+    }
+
     /// The same with the moment at which it may work.
     #[must_use]
     pub fn until(mut self, available_at: Option<Timestamp>) -> Self {

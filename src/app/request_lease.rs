@@ -74,10 +74,7 @@ impl WriteItem for RequestLease {
         let resource = open_resource(tx, &self.resource).await?;
         let terms = &resource.terms.terms;
         check_duration(terms, self.duration_s)?;
-        let params = check_params(terms, &self.params).map_err(|errors| {
-            let detail = "some of params are wrong; see errors".to_owned();
-            Refusal { code: Code::InvalidRequest, detail, errors, available_at: None }
-        })?;
+        let params = check_params(terms, &self.params).map_err(Refusal::params)?;
         issue::check_open_unpaid(tx, &self.shop, self.source.as_deref(), self.now).await?;
         if let Some(address) = &self.refund_address {
             refuse_own(tx, address).await?;

@@ -66,6 +66,11 @@ impl Mempool {
         }
     }
 
+    /// Whether it was looked at and has not left since.
+    pub fn contains(&self, txid: &Txid) -> bool {
+        self.seen.contains(txid)
+    }
+
     /// How many transactions were looked at and are still there.
     pub fn len(&self) -> usize {
         self.seen.len()

@@ -45,6 +45,19 @@ pub async fn put(
     Ok(())
 }
 
+/// Whether work of a kind is due that nobody has claimed.
+pub async fn is_due(conn: &mut Conn, kind: &str, now: Timestamp) -> Result<bool, DbError> {
+    let row = sqlx::query(
+        "SELECT id FROM work WHERE kind = $1 AND done_at IS NULL AND due_at <= $2 \
+         AND (claimed_until_at IS NULL OR claimed_until_at <= $2) LIMIT 1",
+    )
+    .bind(kind)
+    .bind(now.millis())
+    .fetch_optional(&mut *conn)
+    .await?;
+    Ok(row.is_some())
+}
+
 /// Claims one piece of due work until `until`; after that anybody may take it again.
 pub async fn claim(
     conn: &mut Conn,

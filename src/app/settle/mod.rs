@@ -23,6 +23,8 @@ use crate::domain::ledger;
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
 
+pub use payments::SEND_AGAIN;
+
 use super::event;
 
 /// What settling needs to know besides the facts.
