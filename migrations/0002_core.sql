@@ -168,6 +168,7 @@ CREATE TABLE payment (
         'conflicted', 'replaced', 'reversed')),
     confirmed_block TEXT,
     at_risk_block TEXT,
+    replaced_by TEXT,
     booked_sat BIGINT NOT NULL,
     next_height BIGINT,
     UNIQUE (txid, vout)

@@ -63,6 +63,8 @@ pub struct Announced {
     pub confirmed_block: Option<String>,
     /// The block whose loss put it at risk; `unmined` for a credit without a block.
     pub at_risk_block: Option<String>,
+    /// The transaction that took its place.
+    pub replaced_by: Option<String>,
 }
 
 const SELECT: &str = "SELECT payment.id, payment.txid, vout, amount_sat, invoice, lease, \
@@ -115,6 +117,7 @@ fn read(row: &sqlx::any::AnyRow) -> Result<PaymentRow, DbError> {
         announced: Announced {
             confirmed_block: row.opt_text("confirmed_block")?,
             at_risk_block: row.opt_text("at_risk_block")?,
+            replaced_by: row.opt_text("replaced_by")?,
         },
         booked_sat: row.u64("booked_sat")?,
         refund_address: row.opt_text("refund_address")?,
@@ -226,12 +229,14 @@ pub async fn record_state(
     announced: &Announced,
 ) -> Result<(), DbError> {
     sqlx::query(
-        "UPDATE payment SET state = $2, confirmed_block = $3, at_risk_block = $4 WHERE id = $1",
+        "UPDATE payment SET state = $2, confirmed_block = $3, at_risk_block = $4, \
+         replaced_by = $5 WHERE id = $1",
     )
     .bind(id.as_str())
     .bind(state.as_str())
     .bind(announced.confirmed_block.as_deref())
     .bind(announced.at_risk_block.as_deref())
+    .bind(announced.replaced_by.as_deref())
     .execute(&mut *conn)
     .await?;
     Ok(())

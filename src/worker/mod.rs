@@ -4,7 +4,11 @@
 pub mod follow;
 pub mod housekeeping;
 pub mod look;
+#[cfg(test)]
+pub(crate) mod rig;
 pub mod send_again;
+#[cfg(test)]
+mod tests;
 pub mod watch;
 
 use std::time::Duration;

@@ -64,6 +64,7 @@ pub async fn settle(
     action: Option<What>,
 ) -> Result<Option<LeaseRow>, DbError> {
     let Some(mut settling) = Settling::load(tx, ground, lease).await? else { return Ok(None) };
+    settling.announce_payments(tx).await?;
     settling.take_due(tx).await?;
     if let Some(what) = action {
         let moment_at = ground.now.max(settling.standing.last_at);

@@ -44,17 +44,25 @@ impl Settling<'_> {
         self.events.push(event(kind, self.ground.now, subject, resource, data));
     }
 
-    /// Writes the state of each payment that has another one than last time.
-    pub(super) async fn write_payments(&mut self, tx: &mut Tx) -> Result<(), DbError> {
+    /// Tells what became of the payments in the chain, before what follows from it.
+    pub(super) async fn announce_payments(&mut self, tx: &mut Tx) -> Result<(), DbError> {
         for place in 0..self.payments.len() {
             let row = self.payments[place].clone();
             let counted = self.standing.counted(&row.facts.id);
             let state = row.facts.state(counted, self.tip, &self.ground.policy);
-            let announced = self.announce_payment(tx, &row, counted, state).await?;
-            if state != row.state || announced != row.announced {
-                db::payment::record_state(tx.conn(), &row.facts.id, state, &announced).await?;
-            }
-            self.payments[place].state = state;
+            self.payments[place].announced =
+                self.announce_payment(tx, &row, counted, state).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes what was announced and the state of each payment.
+    pub(super) async fn write_payments(&mut self, tx: &mut Tx) -> Result<(), DbError> {
+        self.announce_payments(tx).await?;
+        for row in &mut self.payments {
+            let counted = self.standing.counted(&row.facts.id);
+            row.state = row.facts.state(counted, self.tip, &self.ground.policy);
+            db::payment::record_state(tx.conn(), &row.facts.id, row.state, &row.announced).await?;
         }
         Ok(())
     }
@@ -82,8 +90,12 @@ impl Settling<'_> {
                 announced.at_risk_block = Some(lost);
             }
             self.send_again(tx, row).await?;
-        } else if state == PaymentState::Replaced && row.state != PaymentState::Replaced {
-            self.say(EventKind::PaymentReplaced, id, 0);
+        } else if state == PaymentState::Replaced {
+            let by = row.facts.conflict.as_ref().map(|conflict| conflict.txid.to_string());
+            if announced.replaced_by != by {
+                self.say(EventKind::PaymentReplaced, id, 0);
+                announced.replaced_by = by;
+            }
         }
         Ok(announced)
     }
