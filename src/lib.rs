@@ -8,5 +8,6 @@ pub mod config;
 pub mod daemon;
 pub mod db;
 pub mod domain;
+pub mod keys;
 mod settings;
 pub mod worker;

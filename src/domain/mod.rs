@@ -1,9 +1,11 @@
 //! What Leasehold computes. Pure: no I/O, no clock, no randomness, no async.
 //! Facts go in, status comes out; the same facts give the same answer in any order.
 
+pub mod bearer;
 pub mod event;
 pub mod ids;
 pub mod invoice;
+pub mod jwk;
 pub mod keychain;
 pub mod lease;
 pub mod ledger;
@@ -14,4 +16,5 @@ pub mod price;
 pub mod resource;
 pub mod scan;
 pub mod time;
+pub mod token;
 pub mod uri;

@@ -1,0 +1,198 @@
+//! Bearer secrets, told apart by how they begin: claim tokens, API keys, lease tokens. Only the
+//! SHA-256 of the first two is ever stored. Called by authentication and by whatever creates a
+//! claim or an API key; the randomness comes in as an argument.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+
+use super::ids::base32;
+
+const CLAIM: &str = "clm_";
+const API_KEY: &str = "key_";
+/// 32 bytes in base32.
+const SECRET_CHARACTERS: usize = 52;
+
+/// A secret that came as `Authorization: Bearer`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Bearer<'a> {
+    /// Manages what was created with it.
+    Claim(&'a str),
+    /// An operator's key.
+    ApiKey(&'a str),
+    /// A signed lease token, not verified yet.
+    LeaseToken(&'a str),
+}
+
+impl<'a> Bearer<'a> {
+    /// Tells what a secret is by its form; `None` when it is none of ours.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let secret = |prefix: &str| {
+            text.strip_prefix(prefix).is_some_and(|rest| {
+                rest.len() == SECRET_CHARACTERS
+                    && rest.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7'))
+            })
+        };
+        if secret(CLAIM) {
+            Some(Self::Claim(text))
+        } else if secret(API_KEY) {
+            Some(Self::ApiKey(text))
+        } else if text.split('.').count() == 3 && text.starts_with("ey") {
+            Some(Self::LeaseToken(text))
+        } else {
+            None
+        }
+    }
+
+    /// Reads the value of an `Authorization` header (RFC 6750 section 2.1; the scheme's case does
+    /// not matter).
+    pub fn from_header(value: &'a str) -> Option<Self> {
+        let (scheme, rest) = value.split_once(' ')?;
+        if scheme.eq_ignore_ascii_case("bearer") { Self::parse(rest.trim()) } else { None }
+    }
+}
+
+impl std::fmt::Debug for Bearer<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Claim(_) => "Claim(…)",
+            Self::ApiKey(_) => "ApiKey(…)",
+            Self::LeaseToken(_) => "LeaseToken(…)",
+        })
+    }
+}
+
+/// What makes one creating request different from every other.
+#[derive(Clone, Copy)]
+pub enum Origin<'a> {
+    /// The caller's Idempotency-Key: the same request gives the same token again.
+    IdempotencyKey(&'a str),
+    /// A random nonce: a token that nobody can ask for again.
+    Nonce(&'a [u8; 32]),
+}
+
+/// The server's secret that claim tokens are made with. All nodes share it.
+#[derive(Clone)]
+pub struct ClaimSecret([u8; 32]);
+
+impl ClaimSecret {
+    /// From 32 random bytes that are kept in a file.
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The claim token of a request: HMAC-SHA256 over endpoint, origin and the SHA-256 of the
+    /// body, each with its length before it, so that no two requests give the same bytes.
+    pub fn token(&self, endpoint: &str, origin: Origin<'_>, body: &[u8]) -> String {
+        let (tag, origin): (&[u8], &[u8]) = match origin {
+            Origin::IdempotencyKey(key) => (b"key", key.as_bytes()),
+            Origin::Nonce(nonce) => (b"nonce", nonce),
+        };
+        let body = Sha256::digest(body);
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of every length");
+        for part in [b"leasehold claim", endpoint.as_bytes(), tag, origin, body.as_slice()] {
+            let length = u64::try_from(part.len()).expect("a length fits 64 bits");
+            mac.update(&length.to_be_bytes());
+            mac.update(part);
+        }
+        format!("{CLAIM}{}", base32(&mac.finalize().into_bytes()))
+    }
+}
+
+/// A new API key from 32 random bytes.
+pub fn api_key(random: &[u8; 32]) -> String {
+    format!("{API_KEY}{}", base32(random))
+}
+
+/// What is stored of a secret: its SHA-256 in lower-case hex. The secrets are 256 random bits, so
+/// no salt and no slow hash is needed.
+pub fn token_hash(token: &str) -> String {
+    sha256_hex(token.as_bytes())
+}
+
+/// SHA-256 in lower-case hex.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(&Sha256::digest(bytes))
+}
+
+/// True when `token` is the one whose [`token_hash`] was stored. Takes the same time wherever
+/// they differ.
+pub fn is_token_of(token: &str, stored_hash: &str) -> bool {
+    let hash = token_hash(token);
+    let (a, b) = (hash.as_bytes(), stored_hash.as_bytes());
+    let differing = a.iter().zip(b).fold(0, |differing, (a, b)| differing | (a ^ b));
+    a.len() == b.len() && std::hint::black_box(differing) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: ClaimSecret = ClaimSecret([7; 32]);
+
+    fn token(endpoint: &str, key: &str, body: &[u8]) -> String {
+        SECRET.token(endpoint, Origin::IdempotencyKey(key), body)
+    }
+
+    #[test]
+    fn a_claim_token_is_the_same_for_the_same_request_only() {
+        let one = token("POST /v1/leases", "0123456789abcdef", b"{}");
+        assert_eq!(one, token("POST /v1/leases", "0123456789abcdef", b"{}"));
+        assert_eq!(one.len(), 4 + SECRET_CHARACTERS);
+        let others = [
+            token("POST /v1/lease", "s0123456789abcdef", b"{}"),
+            token("POST /v1/leases", "0123456789abcdeg", b"{}"),
+            token("POST /v1/leases", "0123456789abcdef", b"{} "),
+            ClaimSecret([8; 32]).token(
+                "POST /v1/leases",
+                Origin::IdempotencyKey("0123456789abcdef"),
+                b"{}",
+            ),
+        ];
+        assert!(others.iter().all(|other| *other != one));
+        let text = "k".repeat(32);
+        let nonce: [u8; 32] = text.as_bytes().try_into().unwrap();
+        assert_ne!(
+            SECRET.token("e", Origin::Nonce(&nonce), b""),
+            SECRET.token("e", Origin::IdempotencyKey(&text), b""),
+            "a caller must not reach the token of a nonce"
+        );
+    }
+
+    #[test]
+    fn a_claim_token_is_what_an_independent_hmac_gives() {
+        // From Python's hmac and hashlib over the same length-prefixed parts.
+        let expected = "clm_zhmeb6il6zvjxhef72tvstld67shepgb4dphxrrlmv2dok4ebbxq";
+        assert_eq!(token("POST /v1/leases", "0123456789abcdef", b"{}"), expected);
+    }
+
+    #[test]
+    fn secrets_are_told_apart_by_their_form() {
+        let claim = token("e", "k", b"");
+        let key = api_key(&[1; 32]);
+        assert_eq!(Bearer::parse(&claim), Some(Bearer::Claim(&claim)));
+        assert_eq!(Bearer::parse(&key), Some(Bearer::ApiKey(&key)));
+        assert_eq!(Bearer::parse("eyJ.eyJ.c2ln"), Some(Bearer::LeaseToken("eyJ.eyJ.c2ln")));
+        for wrong in ["", "clm_", "clm_short", "abc", &claim.to_uppercase(), &format!("{key}a")] {
+            assert_eq!(Bearer::parse(wrong), None, "{wrong}");
+        }
+        assert_eq!(Bearer::from_header(&format!("bearer {key}")), Some(Bearer::ApiKey(&key)));
+        assert_eq!(Bearer::from_header(&format!("Basic {key}")), None);
+        assert_eq!(Bearer::from_header(&key), None);
+        assert!(!format!("{:?}", Bearer::parse(&key)).contains(&key[4..]));
+    }
+
+    #[test]
+    fn only_the_right_token_matches_its_stored_hash() {
+        let key = api_key(&[1; 32]);
+        let stored = token_hash(&key);
+        assert_eq!(stored.len(), 64);
+        assert_eq!(
+            sha256_hex(b"abc"),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+        assert!(is_token_of(&key, &stored));
+        assert!(!is_token_of(&api_key(&[2; 32]), &stored));
+        assert!(!is_token_of(&key, "") && !is_token_of(&key, &stored[..63]));
+    }
+}
