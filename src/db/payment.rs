@@ -68,7 +68,7 @@ pub struct Announced {
 }
 
 const SELECT: &str = "SELECT payment.id, payment.txid, vout, amount_sat, invoice, lease, \
-     lineage_seen_at, payment.first_seen_at, state, confirmed_block, at_risk_block, booked_sat, refund_address, \
+     lineage_seen_at, payment.first_seen_at, state, confirmed_block, at_risk_block, replaced_by, booked_sat, refund_address, \
      script_pubkey, derivation_index, coinbase, prior_look_at, mempool_at, height, position, \
      mtp_at, moment_at, conflict_txid, conflict_height, absent_since_height, left_chain_height, \
      unconfirmed_inputs, feerate_msat FROM payment JOIN tx ON tx.txid = payment.txid";
