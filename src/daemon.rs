@@ -1,1 +1,276 @@
-//! x
+//! The wiring: opens everything, starts every task, waits. The only place that knows them all.
+//! A task that ends ends the process; a supervisor starts it again.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use futures_util::FutureExt;
+use secrecy::ExposeSecret;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::api_keys::CreateKey;
+use crate::app::apply_catalog::{ApplyCatalog, Fate};
+use crate::app::readiness::{Readiness, ReadinessReceiver};
+use crate::app::register::{Register, Registered};
+use crate::app::shop::{Limits, Shop};
+use crate::chain::bitcoind::Bitcoind;
+use crate::chain::rpc::Login;
+use crate::clock::SharedClock;
+use crate::config::{self, Config};
+use crate::db::{self, Db, OpenOptions};
+use crate::domain::bearer;
+use crate::domain::keychain::Keychain;
+use crate::keys::{self, Keys};
+use crate::worker::follow::{Follow, Settings};
+use crate::worker::{housekeeping, run_every, send_again};
+
+/// A server that has opened everything and is about to run.
+pub struct Daemon {
+    /// What was configured.
+    pub config: Config,
+    /// The database.
+    pub db: Db,
+    /// The clock.
+    pub clock: SharedClock,
+    /// What is sold, and how.
+    pub shop: Arc<Shop>,
+    /// What signs.
+    pub keys: Arc<Keys>,
+    /// The node.
+    pub node: Arc<Bitcoind>,
+    /// What is known of the chain now.
+    pub readiness: ReadinessReceiver,
+    /// Ends everything.
+    pub shutdown: CancellationToken,
+    /// The address it listens on.
+    pub bound: SocketAddr,
+    listener: Option<TcpListener>,
+    writer: JoinHandle<()>,
+    tasks: JoinSet<anyhow::Result<()>>,
+}
+
+/// How long tasks may take to end.
+const FAREWELL: Duration = Duration::from_secs(20);
+
+impl Daemon {
+    /// Opens the database, the keys, the catalogue and the port, and starts the workers.
+    ///
+    /// # Errors
+    /// What is wrong, and what to do about it.
+    pub async fn start(config: Config, clock: SharedClock) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}; is it in use?", config.listen))?;
+        let bound = listener.local_addr()?;
+        let keys = Arc::new(
+            Keys::open(&config.signing_key_file, &config.claim_secret_file())
+                .context("the signing keys cannot be used")?,
+        );
+        let catalog = crate::catalog::load(&config.catalog)?;
+        let node = Arc::new(connect(&config.bitcoind)?);
+        let keychain =
+            Keychain::parse(config.wallet.descriptor.expose_secret(), config.bitcoind.network)
+                .context("wallet.descriptor cannot be used")?;
+        let (db, writer) =
+            Db::open(config.database.url().expose_secret(), OpenOptions::default()).await?;
+        #[expect(clippy::disallowed_methods, reason = "the daemon starts and ends the tasks")]
+        let writer = tokio::spawn(writer.run());
+        let keychain = Arc::new(keychain);
+        let keychain_id = register(&db, &clock, &config, keychain.clone()).await?;
+        apply_catalog(&db, &clock, catalog).await?;
+        bootstrap_key(&db, &clock, &config).await?;
+        let shop = Arc::new(Shop {
+            policy: config.policy.clone(),
+            limits: Limits {
+                holds_per_source: config.limits.holds_per_source.into(),
+                max_open_unpaid: config.limits.max_open_unpaid.into(),
+            },
+            keychain_id,
+            keychain,
+            public_url: config.public_url(bound),
+        });
+        let (sender, readiness) = watch::channel(Readiness::default());
+        let mut daemon = Self {
+            config,
+            db,
+            clock,
+            shop,
+            keys,
+            node,
+            readiness,
+            shutdown: CancellationToken::new(),
+            bound,
+            listener: Some(listener),
+            writer,
+            tasks: JoinSet::new(),
+        };
+        daemon.spawn_workers(sender);
+        Ok(daemon)
+    }
+
+    fn spawn_workers(&mut self, readiness: watch::Sender<Readiness>) {
+        let settings = Settings {
+            network: self.config.bitcoind.network,
+            policy: self.config.policy.clone(),
+            birthday_height: self.config.wallet.birthday_height,
+            max_tip_age_s: self.config.bitcoind.max_tip_age_s,
+            poll_interval: self.config.bitcoind.poll_interval,
+        };
+        let (db, clock) = (self.db.clone(), self.clock.clone());
+        let follow = Follow::new(self.node.clone(), db.clone(), clock.clone(), settings, readiness);
+        self.spawn(follow.run(self.shutdown.clone()));
+        let (node, shutdown) = (self.node.clone(), self.shutdown.clone());
+        let (work_db, work_clock) = (db.clone(), clock.clone());
+        let step = move || {
+            let (db, node, clock) = (work_db.clone(), node.clone(), work_clock.clone());
+            async move {
+                while send_again::step(&db, &node, &clock).await? {}
+                Ok(())
+            }
+            .boxed()
+        };
+        self.spawn(run_every("send again", Duration::from_secs(5), shutdown, step));
+        let step = move || {
+            let (db, clock) = (db.clone(), clock.clone());
+            async move { housekeeping::step(&db, &clock).await }.boxed()
+        };
+        let shutdown = self.shutdown.clone();
+        self.spawn(run_every("housekeeping", Duration::from_secs(3600), shutdown, step));
+    }
+
+    /// Starts one more task; when it ends, everything ends.
+    pub fn spawn(&mut self, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    /// Serves `router` until `shutdown`, then lets everything finish.
+    ///
+    /// # Errors
+    /// The first task that ended on its own.
+    pub async fn serve(mut self, router: axum::Router) -> anyhow::Result<()> {
+        let listener = self.listener.take().context("it is serving already")?;
+        let shutdown = self.shutdown.clone();
+        self.spawn(async move {
+            let service = router.into_make_service_with_connect_info::<SocketAddr>();
+            let until = shutdown.clone();
+            axum::serve(listener, service)
+                .with_graceful_shutdown(async move { until.cancelled().await })
+                .await
+                .context("the HTTP server failed")
+        });
+        let shutdown = self.shutdown.clone();
+        self.tasks.spawn(async move {
+            shutdown.cancelled().await;
+            Ok(())
+        });
+        let first = tokio::select! {
+            first = self.tasks.join_next() => first,
+            _ = &mut self.writer => bail!("the database writer ended"),
+        };
+        let asked = self.shutdown.is_cancelled();
+        self.shutdown.cancel();
+        self.finish().await;
+        match first {
+            _ if asked => Ok(()),
+            Some(Ok(Ok(()))) | None => bail!("a task ended without being asked to"),
+            Some(Ok(Err(error))) => Err(error),
+            Some(Err(error)) => Err(error).context("a task panicked"),
+        }
+    }
+
+    /// Lets the tasks end, the writer last.
+    async fn finish(&mut self) {
+        let db = self.db.clone();
+        let farewell = async {
+            while self.tasks.join_next().await.is_some() {}
+            // What is queued is written; new writes are refused.
+            db.shut_down();
+            if (&mut self.writer).await.is_err() {
+                tracing::error!("the database writer panicked");
+            }
+            db.close_readers().await;
+        };
+        if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
+            tracing::warn!("some tasks did not end in time");
+        }
+    }
+}
+
+/// The node as configured. Does not connect yet.
+///
+/// # Errors
+/// Unfit URLs.
+pub fn connect(bitcoind: &config::Bitcoind) -> anyhow::Result<Bitcoind> {
+    let login = match &bitcoind.login {
+        config::Login::Cookie(path) => Login::Cookie(path.clone()),
+        config::Login::Password { user, password } => {
+            Login::Password { user: user.clone(), password: password.clone() }
+        }
+    };
+    Ok(Bitcoind::new(&bitcoind.rpc_url, login, bitcoind.rest_url.as_deref())?)
+}
+
+async fn register(
+    db: &Db,
+    clock: &SharedClock,
+    config: &Config,
+    keychain: Arc<Keychain>,
+) -> anyhow::Result<u32> {
+    let network = config.bitcoind.network;
+    match db.write(Register { network, keychain, now: clock.now() }).await? {
+        Registered::Keychain { id, new } => {
+            if new {
+                tracing::info!(keychain = id, "a new descriptor: its addresses start at index 0");
+            }
+            Ok(id)
+        }
+        Registered::OtherNetwork { found } => bail!(
+            "this database belongs to {found}, but bitcoind.network is {network}; \
+             use another database, or correct the network"
+        ),
+    }
+}
+
+async fn apply_catalog(
+    db: &Db,
+    clock: &SharedClock,
+    catalog: Vec<crate::domain::resource::Terms>,
+) -> anyhow::Result<()> {
+    let item = ApplyCatalog { catalog, now: clock.now(), actor: None, dry_run: false };
+    for change in db.write(item).await? {
+        if change.fate != Fate::Same {
+            tracing::info!(resource = change.resource, fate = ?change.fate, "catalogue applied");
+        }
+    }
+    Ok(())
+}
+
+/// Makes the first admin key, or takes the one in the file.
+async fn bootstrap_key(db: &Db, clock: &SharedClock, config: &Config) -> anyhow::Result<()> {
+    let file = &config.admin.bootstrap_key_file;
+    if !file.exists() {
+        let mut conn = db.read().await?;
+        if !db::api_key::list(&mut conn).await?.is_empty() {
+            return Ok(());
+        }
+        drop(conn);
+        let mut random = [0; 32];
+        getrandom::fill(&mut random)?;
+        keys::write_new(file, &format!("{}\n", bearer::api_key(&random)))?;
+    }
+    let token = keys::read_secret(file)?;
+    let item = CreateKey {
+        name: "bootstrap".into(),
+        scopes: "read manage payout admin".into(),
+        token_hash: bearer::token_hash(token.trim()),
+        now: clock.now(),
+        actor: "start".into(),
+    };
+    db.write(item).await?;
+    Ok(())
+}

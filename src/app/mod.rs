@@ -16,6 +16,7 @@ pub mod issue;
 pub mod operate;
 pub mod readiness;
 pub mod record_tx;
+pub mod register;
 pub mod request_lease;
 pub mod settle;
 pub mod settle_due;

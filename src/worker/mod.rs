@@ -13,6 +13,7 @@ pub mod watch;
 
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 /// Runs `step` every `period` until `shutdown`. An error ends the loop and is returned.
@@ -23,7 +24,7 @@ pub async fn run_every(
     name: &'static str,
     period: Duration,
     shutdown: CancellationToken,
-    mut step: impl AsyncFnMut() -> anyhow::Result<()>,
+    mut step: impl FnMut() -> BoxFuture<'static, anyhow::Result<()>> + Send,
 ) -> anyhow::Result<()> {
     while !shutdown.is_cancelled() {
         if let Err(error) = step().await {
