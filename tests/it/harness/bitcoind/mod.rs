@@ -42,20 +42,35 @@ impl Bitcoind {
 
     /// As [`Bitcoind::start`], with options of bitcoind's at this and every later start.
     pub fn start_with(args: &[&str]) -> Self {
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        if let Some(template) = std::env::var_os("LEASEHOLD_TEST_DATADIR") {
+            return Self::start_in(Path::new(&template), args);
+        }
+        let new = tempfile::tempdir().unwrap();
+        write_conf(new.path());
+        let node = Self::start_in(new.path(), args);
+        node.call("createwallet", json!({ "wallet_name": WALLET, "load_on_startup": true }));
+        node.mine(BLOCKS);
+        node
+    }
+
+    /// A second node with the same chain and wallet, which from here on go their own ways: nodes
+    /// of tests have no peers. Restarts this one.
+    pub fn twin(&mut self) -> Self {
+        self.stop();
+        let twin = Self::start_in(&self.datadir, self.args.clone());
+        // Equal addresses would make equal blocks.
+        twin.new_address();
+        self.start_again();
+        twin
+    }
+
+    fn start_in(original: &Path, args: Vec<String>) -> Self {
         let home = tempfile::Builder::new().prefix("leasehold-bitcoind").tempdir().unwrap();
         let datadir = home.path().join("data");
-        let template = std::env::var_os("LEASEHOLD_TEST_DATADIR").map(PathBuf::from);
-        match &template {
-            Some(template) => copy(template, &datadir),
-            None => write_conf(&datadir),
-        }
-        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        copy(original, &datadir);
         let mut node = Self { child: None, _home: home, datadir, port: 0, args };
         node.boot(&[]);
-        if template.is_none() {
-            node.call("createwallet", json!({ "wallet_name": WALLET, "load_on_startup": true }));
-            node.mine(BLOCKS);
-        }
         node
     }
 
