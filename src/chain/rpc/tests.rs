@@ -222,3 +222,32 @@ fn no_login_shows_in_debug_output() {
     let shown = format!("{rpc:?} {:?}", password());
     assert!(!shown.contains("\"p\"") && !shown.contains("dTpw"), "{shown}");
 }
+
+#[tokio::test]
+async fn a_node_that_cannot_wait_for_a_tip_is_asked_for_it_first() {
+    let tip: bitcoin::BlockHash = "11".repeat(32).parse().unwrap();
+    let ok =
+        |result: &str| http("200 OK", &format!(r#"{{"result":{result},"error":null,"id":0}}"#));
+    let help =
+        r#"{"result":null,"error":{"code":-1,"message":"waitfornewblock ( timeout )"},"id":0}"#;
+    let (same, other) = (ok(&format!("\"{tip}\"")), ok(&format!("\"{}\"", "22".repeat(32))));
+    let server = serve(vec![http("500 Internal Server Error", help), same, ok("{}"), other]);
+    let node = crate::chain::bitcoind::Bitcoind::new(&server.url, password(), None).unwrap();
+    for _ in 0..2 {
+        use crate::chain::BlockSource;
+        assert_eq!(node.wait_for_block(&tip, Duration::from_millis(50)).await, Ok(()));
+    }
+    let calls: Vec<_> = server
+        .requests
+        .try_iter()
+        .map(|request| {
+            let body: Value =
+                serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap();
+            (body["method"].as_str().unwrap().to_owned(), body["params"].as_array().unwrap().len())
+        })
+        .collect();
+    let call = |method: &str, params| (method.to_owned(), params);
+    let asked = call("getbestblockhash", 0);
+    let expected = [call("waitfornewblock", 2), asked.clone(), call("waitfornewblock", 1), asked];
+    assert_eq!(calls, expected);
+}
