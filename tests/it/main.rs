@@ -1,1 +1,5 @@
 //! The one integration binary.
+
+mod chain;
+mod harness;
+mod node;

@@ -1,0 +1,8 @@
+//! Real programs for the suites, each private to one test and gone when it ends.
+
+// Every suite uses a part of it.
+#![allow(dead_code)]
+
+pub mod bitcoind;
+mod rpc;
+pub mod wait;

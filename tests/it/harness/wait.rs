@@ -1,0 +1,44 @@
+//! Waiting on something that happens, with a deadline and the last thing seen in the failure.
+
+use std::fmt::Debug;
+use std::time::{Duration, Instant};
+
+/// How long anything in a test may take unless it says otherwise.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+const BETWEEN: Duration = Duration::from_millis(20);
+
+/// Asks until the answer is `Ok`; the `Err` says what was seen instead.
+///
+/// # Panics
+/// After [`PATIENCE`], with `what` and the last `Err`.
+pub fn until<T, E: Debug>(what: &str, ask: impl FnMut() -> Result<T, E>) -> T {
+    within(PATIENCE, what, ask)
+}
+
+/// As [`until`], with another deadline.
+pub fn within<T, E: Debug>(
+    patience: Duration,
+    what: &str,
+    mut ask: impl FnMut() -> Result<T, E>,
+) -> T {
+    let deadline = now() + patience;
+    loop {
+        match ask() {
+            Ok(found) => return found,
+            Err(seen) if now() > deadline => {
+                panic!("waited {} s for {what}; last seen: {seen:?}", patience.as_secs())
+            }
+            Err(_) => pause(),
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a deadline for tests")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[expect(clippy::disallowed_methods, reason = "between two questions, never instead of one")]
+fn pause() {
+    std::thread::sleep(BETWEEN);
+}
