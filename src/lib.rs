@@ -9,5 +9,6 @@ pub mod daemon;
 pub mod db;
 pub mod domain;
 pub mod keys;
+pub mod qr;
 mod settings;
 pub mod worker;

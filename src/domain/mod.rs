@@ -1,6 +1,7 @@
 //! What Leasehold computes. Pure: no I/O, no clock, no randomness, no async.
 //! Facts go in, status comes out; the same facts give the same answer in any order.
 
+pub mod address;
 pub mod bearer;
 pub mod event;
 pub mod ids;
