@@ -23,12 +23,12 @@ pub(super) async fn run(db: &Db, to: &Path, at: i64) -> Result<(), DbError> {
         });
     };
     // Holds the name: an older backup is never overwritten.
-    File::create_new(to).map_err(|error| DbError::file("create", to, error))?;
+    open::create_private(to)?;
     let mut part = to.as_os_str().to_owned();
     part.push(".part");
     let part = Path::new(&part);
     let done = match copy(from, part, at).await {
-        Ok(()) => std::fs::rename(part, to).map_err(|error| DbError::file("name", to, error)),
+        Ok(()) => rename(part, to).map_err(|error| DbError::file("name", to, error)),
         Err(error) => Err(error),
     };
     if done.is_err() {
@@ -39,11 +39,23 @@ pub(super) async fn run(db: &Db, to: &Path, at: i64) -> Result<(), DbError> {
     done
 }
 
+fn rename(part: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::rename(part, to)?;
+    // The new name reaches the disk with the folder.
+    let folder = to.parent().filter(|folder| *folder != Path::new(""));
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
 async fn copy(from: &Path, part: &Path, at: i64) -> Result<(), DbError> {
     let name = part.to_str().ok_or_else(|| DbError::Unsupported {
         what: "a backup to a path that is not UTF-8",
         instead: "choose another path".into(),
     })?;
+    // One left by a copy that was killed. VACUUM INTO takes an empty file.
+    if part.exists() {
+        std::fs::remove_file(part).map_err(|error| DbError::file("remove", part, error))?;
+    }
+    open::create_private(part)?;
     // Not a reader of the pool: `query_only` forbids writing the copy too.
     let mut source = open::sqlite_url(from, "ro")?.connect().await?;
     sqlx::query("VACUUM INTO $1").bind(name).execute(&mut source).await?;

@@ -17,7 +17,7 @@ use sqlx::{AnyConnection, Either, Execute, Executor, SqlSafeStr, SqlStr, Transac
 use super::error::{Fault, plain};
 
 /// A database connection: from [`super::Db::read`], [`super::Db::snapshot`] or inside a
-/// [`super::Tx`]. `&mut Conn` is an sqlx executor.
+/// [`super::Tx`]. `&mut Conn` is an sqlx executor. Inside a `Tx`, read a stream to its end.
 #[derive(Debug)]
 pub struct Conn {
     link: Link,
@@ -121,6 +121,19 @@ struct Watched<'e> {
     trace: &'e mut Trace,
     kind: Kind,
     limit: Option<Pin<Box<tokio::time::Sleep>>>,
+    ended: bool,
+}
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            // Its failure may be on the way, and PostgreSQL would commit nothing without a word.
+            self.trace.failure.get_or_insert_with(|| Failure {
+                fault: Fault::Statement,
+                why: "a statement was dropped before its end".into(),
+            });
+        }
+    }
 }
 
 impl futures_util::Stream for Watched<'_> {
@@ -138,6 +151,7 @@ impl futures_util::Stream for Watched<'_> {
                 _ => return Poll::Pending,
             },
         };
+        this.ended = matches!(&step, None | Some(Err(_)));
         match &step {
             Some(Err(error)) => this.trace.fail(error),
             Some(Ok(Either::Right(_))) => this.trace.wrote |= this.kind != Kind::Reads,
@@ -186,7 +200,7 @@ impl<'c> Executor<'c> for &'c mut Conn {
             None => link.fetch_many(sqlx::raw_sql(sql)),
         };
         let limit = limit.map(|limit| Box::pin(tokio::time::sleep(limit)));
-        Watched { rows, trace, kind, limit }.boxed()
+        Watched { rows, trace, kind, limit, ended: false }.boxed()
     }
 
     fn fetch_optional<'e, 'q: 'e, E>(

@@ -52,7 +52,10 @@ async fn listen(shared: &Shared) -> Result<Infallible, DbError> {
                     // The connection was lost and made again.
                     _ => break,
                 },
-                Err(_) => check(&mut listener).await?,
+                Err(_) => {
+                    check(&mut listener).await?;
+                    break;
+                }
             }
         }
     }

@@ -10,7 +10,7 @@ use sqlx::{AnyConnection, SqlSafeStr};
 use super::{Conn, DbError};
 
 /// Number, name and text of every migration, in order. A released one is never changed.
-const MIGRATIONS: &[(i64, &str, &str)] = &[
+pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "base", include_str!("../../migrations/0001_base.sql")),
     (2, "core", include_str!("../../migrations/0002_core.sql")),
 ];

@@ -117,11 +117,11 @@ impl Db {
     pub async fn open_read_only(url: &str, options: OpenOptions) -> Result<Db, DbError> {
         let options = OpenOptions { create: false, ..options };
         let target = Target::parse(url, options)?.read_only()?;
-        let (db, _) = Db::new(target, None, 0, false);
-        let mut conn = db.read().await?;
+        let mut conn = open::reader(&target).await?;
         migrate::check(&mut conn).await?;
-        db.shared.publish(event::last_seq(&mut conn).await?);
-        Ok(db)
+        let last_seq = event::last_seq(&mut conn).await?;
+        conn.close().await;
+        Ok(Db::new(target, None, last_seq, false).0)
     }
 
     fn new(

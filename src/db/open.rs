@@ -26,6 +26,8 @@ pub struct OpenOptions {
     pub group_items: usize,
     /// After this long a transaction takes no more writes.
     pub group_time: Duration,
+    /// How long a group of writes is tried again after a deadlock or a lost connection.
+    pub retry_time: Duration,
     /// How long a reader waits for a connection, and a connection for its making.
     pub connect_timeout: Duration,
     /// How long a write waits for the other nodes' (PostgreSQL) or programs' (SQLite).
@@ -45,6 +47,7 @@ impl Default for OpenOptions {
             queue_items: 10_000,
             group_items: 64,
             group_time: Duration::from_millis(20),
+            retry_time: Duration::from_secs(6),
             connect_timeout: Duration::from_secs(5),
             lock_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(5),
@@ -209,6 +212,11 @@ pub(super) async fn migrating(target: &Target) -> Result<AnyConnection, DbError>
     connect(target, Role::Migrate).await
 }
 
+/// One connection for reading, outside the pool, which would try for long before it says why not.
+pub(super) async fn reader(target: &Target) -> Result<Conn, DbError> {
+    Ok(Conn::own(connect(target, Role::Read).await?, target.client_limit()))
+}
+
 async fn connect(target: &Target, role: Role) -> Result<AnyConnection, DbError> {
     let ready = async {
         let mut conn = target.url.connect().await?;
@@ -225,7 +233,7 @@ async fn connect(target: &Target, role: Role) -> Result<AnyConnection, DbError> 
 pub(super) async fn prepare_file(target: &Target) -> Result<(), DbError> {
     let Some(path) = &target.path else { return Ok(()) };
     if target.options.create && !path.exists() {
-        File::create_new(path).map_err(|error| DbError::file("create", path, error))?;
+        create_private(path)?;
     }
     let mut conn = connect(target, Role::Write).await?;
     let mode: String =
@@ -296,6 +304,15 @@ pub(super) fn lock(target: &Target) -> Result<Option<File>, DbError> {
         Err(TryLockError::WouldBlock) => Err(DbError::Locked { path: lock }),
         Err(TryLockError::Error(error)) => Err(DbError::file("lock", &lock, error)),
     }
+}
+
+/// Makes an empty file that only its owner can read: a database holds access details.
+pub(super) fn create_private(path: &Path) -> Result<(), DbError> {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(|_| ()).map_err(|error| DbError::file("create", path, error))
 }
 
 /// Absolute and without symbolic links, so that one file has one lock.

@@ -53,7 +53,10 @@ pub fn on_sqlite(body: impl AsyncFn(&Place)) {
 pub fn on_postgres(body: impl AsyncFn(&Place)) {
     let Ok(server) = std::env::var(POSTGRES) else {
         let skip = std::env::var(SKIP).unwrap_or_default();
-        assert!(skip.split(',').any(|name| name.trim() == "postgres"), "run regtest/test");
+        assert!(
+            skip.split(',').any(|name| name.trim() == "postgres"),
+            "no PostgreSQL to test on: run regtest/test"
+        );
         return;
     };
     sqlx::any::install_default_drivers();
@@ -77,7 +80,7 @@ pub fn on_postgres(body: impl AsyncFn(&Place)) {
         on_server(format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")).await;
         body(place).await;
     };
-    run(&place, &body, async || {
+    run(&place, body, async || {
         on_server(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
     });
     std::fs::remove_dir_all(&folder).expect("the test's folder can be removed");

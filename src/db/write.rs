@@ -92,8 +92,7 @@ enum Stop {
     Unknown(String),
 }
 
-/// How long a group is tried again, and the first pause; it doubles each time.
-const RETRY_TIME: Duration = Duration::from_secs(6);
+/// The first pause before a group is tried again; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 type Group = Vec<Box<dyn Job>>;
@@ -105,6 +104,12 @@ pub struct Writer {
     tx: Option<Tx>,
     /// The last group found no database: the next one does not wait for it long.
     down: bool,
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Writer").field(&self.shared.backend()).finish()
+    }
 }
 
 impl Writer {
@@ -165,7 +170,8 @@ impl Writer {
 
     /// `None` when the group is committed.
     async fn attempt_with_retries(&mut self, group: &mut Group, grow: bool) -> Option<Stop> {
-        let until = Instant::now() + if self.down { Duration::ZERO } else { RETRY_TIME };
+        let retry_time = self.shared.target.options.retry_time;
+        let until = Instant::now() + if self.down { Duration::ZERO } else { retry_time };
         let mut pause = FIRST_PAUSE;
         let mut grow = grow;
         loop {
@@ -276,6 +282,7 @@ impl Writer {
             match ran {
                 Ran::Kept => tx.wrote |= trace.wrote,
                 Ran::Refused if trace.wrote => {
+                    tracing::warn!(item = group[at].name(), "refused after it had written");
                     return Err(Stop::Apart(DbError::Stopped));
                 }
                 Ran::Refused => tx.events.truncate(events),

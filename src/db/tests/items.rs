@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use futures_util::StreamExt;
+
 use crate::db::{Db, DbError, NewEvent, Tx, WriteItem, event, meta};
 
 /// The error of a use case: refused by its own rules, or a failure of the database.
@@ -53,6 +55,8 @@ pub enum Deed {
     Violate,
     /// The same, but hides it.
     ViolateAndHide,
+    /// Drops a statement before its end.
+    Abandon,
     /// Writes, then panics.
     Panic,
     /// Only reads.
@@ -63,8 +67,10 @@ pub enum Deed {
 pub struct Do(pub Deed, pub Arc<AtomicU32>);
 
 impl Do {
-    pub fn new(deed: Deed) -> Do {
-        Do(deed, Arc::default())
+    /// The item and the counter of its runs.
+    pub fn counted(deed: Deed) -> (Do, Arc<AtomicU32>) {
+        let runs = Arc::default();
+        (Do(deed, Arc::clone(&runs)), runs)
     }
 }
 
@@ -98,6 +104,11 @@ impl WriteItem for Do {
             }
             Deed::ViolateAndHide => {
                 assert!(violate(tx).await.is_err());
+                Ok(())
+            }
+            Deed::Abandon => {
+                let mut rows = sqlx::query("SELECT 1 UNION ALL SELECT 2").fetch(tx.conn());
+                assert!(rows.next().await.is_some());
                 Ok(())
             }
             Deed::Panic => {
