@@ -4,6 +4,7 @@
 
 use bitcoin::OutPoint;
 
+use super::super::invoice::Invoice;
 use super::super::payment::{Counted, Payment, due_height, tier_sum};
 use super::super::policy::Policy;
 use super::super::price::{Price, Run};
@@ -159,13 +160,19 @@ fn zero_conf_allowed(
         })
 }
 
+fn invoice_of<'a>(facts: &'a Facts, payment: &Payment) -> Option<&'a Invoice> {
+    let id = payment.invoice.as_ref()?;
+    facts.invoices.iter().find(|invoice| invoice.id == *id)
+}
+
+/// True when what it pays was given up: the money goes back.
+fn cancelled(facts: &Facts, payment: &Payment) -> bool {
+    invoice_of(facts, payment).is_some_and(|invoice| invoice.cancelled_at.is_some())
+}
+
 /// The terms that decide a payment's confirmations: its invoice's, or those when it was seen.
 fn terms_of<'a>(facts: &'a Facts, payment: &Payment) -> Option<&'a Terms> {
-    let invoice = payment
-        .invoice
-        .as_ref()
-        .and_then(|id| facts.invoices.iter().find(|invoice| invoice.id == *id));
-    match invoice {
+    match invoice_of(facts, payment) {
         Some(invoice) => facts.terms.version(invoice.terms_version),
         None => facts.terms.at(payment.first_seen_at),
     }
@@ -174,12 +181,7 @@ fn terms_of<'a>(facts: &'a Facts, payment: &Payment) -> Option<&'a Terms> {
 
 /// On time: the invoice's price. Otherwise the price when it was first seen.
 pub fn price_of(facts: &Facts, payment: &Payment, policy: &Policy) -> Option<Price> {
-    let invoice = payment
-        .invoice
-        .as_ref()
-        .and_then(|id| facts.invoices.iter().find(|invoice| invoice.id == *id))
-        .filter(|invoice| invoice.on_time(payment, policy));
-    match invoice {
+    match invoice_of(facts, payment).filter(|invoice| invoice.on_time(payment, policy)) {
         Some(invoice) => Some(invoice.price),
         None => facts.terms.at(payment.first_seen_at).map(|found| found.terms.price),
     }
@@ -196,7 +198,8 @@ fn credit(
     let price = price_of(facts, payment, world.policy)?;
     let over = standing.phase == Phase::Ended
         && !standing.end_reason.is_some_and(EndReason::may_start_again);
-    let buys = if over || !world.accepting { Buys::Refund } else { Buys::Time };
+    let refund = over || !world.accepting || cancelled(facts, payment);
+    let buys = if refund { Buys::Refund } else { Buys::Time };
     let seconds = match buys {
         Buys::Refund => 0,
         Buys::Time => standing.run.unwrap_or(Run::new(price, 0)).add(payment.amount_sat, price),
@@ -223,6 +226,7 @@ pub fn coming_s(facts: &Facts, standing: &Standing, policy: &Policy, until: Time
             standing.counted(&payment.id) != Counted::Standing
                 && payment.on_its_way()
                 && payment.first_seen_at <= until
+                && !cancelled(facts, payment)
         })
         .filter_map(|payment| Some(price_of(facts, payment, policy)?.seconds(payment.amount_sat)))
         .fold(standing.pending_s, u64::saturating_add)
