@@ -87,8 +87,8 @@ fn change_of(
             Some((order, What::Restoration { payment: payment.id.clone(), seconds }))
         }
         Some(line) => {
-            let height = lost_at(payment, line, world)?;
-            let order = order(height, None);
+            let (height, at) = lost_at(payment, line, world)?;
+            let order = order(height, at);
             let seconds = match standing.lots.iter().find(|lot| lot.payment == payment.id) {
                 Some(lot) => lot.seconds.min(standing.left_s(order.0)),
                 None => 0,
@@ -98,20 +98,26 @@ fn change_of(
     }
 }
 
-/// The height at which a standing credit is lost, if it is at or below the tip.
-fn lost_at(payment: &Payment, line: &CreditLine, world: &World<'_>) -> Option<u32> {
+/// The height at which a standing credit is lost, if it is at or below the tip, and the moment
+/// when that is not the block's.
+fn lost_at(
+    payment: &Payment,
+    line: &CreditLine,
+    world: &World<'_>,
+) -> Option<(u32, Option<Timestamp>)> {
     if payment.mined.is_some() {
         return None;
     }
     if let Some(conflict) = &payment.conflict {
         match conflict.height {
-            Some(height) => return Some(height),
-            None if never_mined(payment, line) => return Some(world.tip),
+            Some(height) => return Some((height, None)),
+            // The mempool knows no moments of its own.
+            None if never_mined(payment, line) => return Some((world.tip, Some(world.now))),
             None => {}
         }
     }
     let limit = unmined_since(payment, line)?.saturating_add(world.policy.at_risk_blocks);
-    (limit <= world.tip).then_some(limit)
+    (limit <= world.tip).then_some((limit, None))
 }
 
 /// True for a zero-confirmation credit whose transaction was in no block yet.
