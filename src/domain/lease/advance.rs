@@ -5,7 +5,7 @@
 use bitcoin::OutPoint;
 
 use super::super::invoice::Invoice;
-use super::super::payment::{Counted, Payment, due_height, tier_sum};
+use super::super::payment::{Counted, Payment, due_height, required, tier_sum};
 use super::super::policy::Policy;
 use super::super::price::{Price, Run};
 use super::super::resource::Terms;
@@ -275,40 +275,47 @@ pub fn wants_start(facts: &Facts, standing: &Standing, policy: &Policy) -> Optio
     enough.then_some((standing.generation + 1, version.version))
 }
 
-/// The next height at which the chain alone changes something for this lease.
+/// The next height at which the chain alone changes something for this lease. It is the tip's
+/// when something is overdue because the node could not be believed.
 pub fn next_height(facts: &Facts, standing: &Standing, world: &World<'_>) -> Option<u32> {
     let policy = world.policy;
-    let most = |payment: &Payment| {
-        terms_of(facts, payment).map_or(1, |terms| {
-            super::super::payment::required(
-                payment,
-                &facts.payments,
-                terms,
-                world.tip,
-                world.tip,
-                policy,
-            )
-        })
-    };
     facts
         .payments
         .iter()
         .filter_map(|payment| {
-            let line = standing.line(&payment.id);
+            let line = standing.line(&payment.id).filter(|l| l.counted == Counted::Standing);
             match (line, &payment.mined) {
-                (Some(line), Some(mined)) if line.counted == Counted::Standing => {
+                (Some(_), Some(mined)) => {
                     let last = mined.height + policy.final_confirmations - 1;
                     (last > world.tip).then_some(last)
                 }
-                (Some(line), None) if line.counted == Counted::Standing => {
-                    unmined_since(payment, line)
-                        .map(|since| (since + policy.at_risk_blocks).max(world.tip + 1))
-                }
-                (_, Some(mined)) => Some((mined.height + most(payment) - 1).max(world.tip + 1)),
-                (_, None) => None,
+                (Some(line), None) => match lost_at(payment, line, world) {
+                    Some(_) => Some(world.tip),
+                    None => unmined_since(payment, line)
+                        .map(|since| since.saturating_add(policy.at_risk_blocks)),
+                },
+                (None, Some(mined)) => next_due_height(facts, world, payment, mined.height),
+                (None, None) => None,
             }
         })
         .min()
+}
+
+/// The height at which a mined payment may count.
+fn next_due_height(
+    facts: &Facts,
+    world: &World<'_>,
+    payment: &Payment,
+    mined_height: u32,
+) -> Option<u32> {
+    let (tip, policy) = (world.tip, world.policy);
+    let terms = terms_of(facts, payment)?;
+    if due_height(payment, &facts.payments, terms, tip, policy).is_some() {
+        return Some(tip);
+    }
+    // As the next block sees this one: money in the mempool raises the tier at the tip only.
+    let needed = required(payment, &facts.payments, terms, tip, tip + 1, policy);
+    Some((mined_height + needed - 1).max(tip + 1))
 }
 
 /// The next moment at which the clock alone changes something for this lease.
