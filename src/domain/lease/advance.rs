@@ -318,13 +318,18 @@ fn next_due_height(
     Some((mined_height + needed - 1).max(tip + 1))
 }
 
-/// The next moment at which the clock alone changes something for this lease.
+/// The next moment at which the clock alone changes something for this lease. It is in the past
+/// when the end is overdue because the node could not be believed.
 pub fn next_change_at(
     facts: &Facts,
     standing: &Standing,
     policy: &Policy,
     now: Timestamp,
 ) -> Option<Timestamp> {
+    let end = (standing.phase == Phase::Live).then(|| end_at(facts, standing, policy)).flatten();
+    if end.is_some_and(|end| end <= now) {
+        return end;
+    }
     let mut moments: Vec<Timestamp> =
         facts.invoices.iter().map(|invoice| invoice.expires_at.plus_millis(1)).collect();
     if standing.phase == Phase::Unfunded {
@@ -333,7 +338,7 @@ pub fn next_change_at(
     if standing.phase == Phase::Live && standing.suspended_at.is_none() {
         moments.extend(standing.expiring_soon_at());
         moments.extend(standing.paid_until);
-        moments.extend(end_at(facts, standing, policy));
+        moments.extend(end);
     }
     moments.into_iter().filter(|at| *at > now).min()
 }
