@@ -4,7 +4,7 @@
 
 use bitcoin::OutPoint;
 
-use super::super::invoice::Invoice;
+use super::super::invoice::{Invoice, Purpose};
 use super::super::payment::{Counted, Payment, due_height, required, tier_sum};
 use super::super::policy::Policy;
 use super::super::price::{Price, Run};
@@ -257,11 +257,11 @@ pub fn end_at(facts: &Facts, standing: &Standing, policy: &Policy) -> Option<Tim
 
 /// Until when the unit of a lease that has not started stays held, given its quote's end.
 pub fn hold_until(facts: &Facts, standing: &Standing, policy: &Policy) -> Option<Timestamp> {
-    let first = facts.invoices.first()?;
+    let first = facts.invoices.iter().find(|invoice| invoice.purpose == Purpose::Lease)?;
     let least = facts.terms.version(first.terms_version).map(|t| least_s(&t.terms, policy))?;
     let limit = first.expires_at.plus_s(policy.confirming_hold_s);
     let coming = coming_s(facts, standing, policy, limit);
-    Some(if coming >= least { limit } else { first.expires_at })
+    Some(if coming > 0 && coming >= least { limit } else { first.expires_at })
 }
 
 /// The generation that could start now: enough money waits, and the lease may begin (again).
