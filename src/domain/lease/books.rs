@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::super::payment::Counted;
 use super::super::price::value_sat;
 use super::super::time::Timestamp;
-use super::fold::{Closed, Home, Lot, Phase, Standing};
+use super::fold::{Closed, CreditLine, Home, Lot, Phase, Standing};
 
 /// A lease's money by place. `received_sat` is the sum of all the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,31 +69,23 @@ impl Closed {
     }
 }
 
+/// What each place lays claim to, before the caps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claims {
+    pub(crate) held_sat: u64,
+    pub(crate) prepaid_sat: u64,
+    pub(crate) refundable_sat: u64,
+}
+
 impl Standing {
     /// Where the money is at `at`.
     pub fn books(&self, at: Timestamp) -> Books {
-        let standing = |line: &&super::fold::CreditLine| line.counted == Counted::Standing;
-        let received_sat: u64 =
-            self.credits.iter().filter(standing).map(|line| line.amount_sat).sum();
-        let dead: u64 = self
-            .credits
-            .iter()
-            .filter(standing)
-            .filter(|line| line.home == Home::Dead)
-            .map(|line| line.amount_sat)
-            .sum();
-        let closed: u64 = self.closed.iter().map(|closed| closed.refundable_sat(self)).sum();
-        let balance = self.run.map_or(0, |run| run.balance_sat());
-        let unstarted = value_unstarted(&self.lots) + self.carried_sat;
-        let (held, prepaid) = match self.phase {
-            Phase::Unfunded | Phase::Ended => (unstarted, 0),
-            Phase::Provisioning => (balance.min(unstarted), unstarted.saturating_sub(balance)),
-            Phase::Live => (balance, value_of_last(&self.lots, self.left_s(at))),
-        };
+        let received_sat: u64 = self.standing_lines().map(|line| line.amount_sat).sum();
+        let claims = self.claims(at);
         // The caps keep the sum exact whatever a reversal took out of the middle.
-        let refundable_sat = (dead + closed).min(received_sat);
-        let held_sat = held.min(received_sat - refundable_sat);
-        let prepaid_sat = prepaid.min(received_sat - refundable_sat - held_sat);
+        let refundable_sat = claims.refundable_sat.min(received_sat);
+        let held_sat = claims.held_sat.min(received_sat - refundable_sat);
+        let prepaid_sat = claims.prepaid_sat.min(received_sat - refundable_sat - held_sat);
         Books {
             received_sat,
             held_sat,
@@ -101,5 +93,26 @@ impl Standing {
             earned_sat: received_sat - refundable_sat - held_sat - prepaid_sat,
             refundable_sat,
         }
+    }
+
+    fn standing_lines(&self) -> impl Iterator<Item = &CreditLine> {
+        self.credits.iter().filter(|line| line.counted == Counted::Standing)
+    }
+
+    pub(crate) fn claims(&self, at: Timestamp) -> Claims {
+        let dead: u64 = self
+            .standing_lines()
+            .filter(|line| line.home == Home::Dead)
+            .map(|line| line.amount_sat)
+            .sum();
+        let closed: u64 = self.closed.iter().map(|closed| closed.refundable_sat(self)).sum();
+        let balance = self.run.map_or(0, |run| run.balance_sat());
+        let unstarted = value_unstarted(&self.lots) + self.carried_sat;
+        let (held_sat, prepaid_sat) = match self.phase {
+            Phase::Unfunded | Phase::Ended => (unstarted, 0),
+            Phase::Provisioning => (balance.min(unstarted), unstarted.saturating_sub(balance)),
+            Phase::Live => (balance, value_of_last(&self.lots, self.left_s(at))),
+        };
+        Claims { held_sat, prepaid_sat, refundable_sat: dead + closed }
     }
 }
