@@ -226,6 +226,8 @@ impl Standing {
                 self.starts_at = Some(at);
                 self.paid_until = Some(at.plus_s(self.pending_s));
                 self.pending_s = 0;
+                // Suspended while it was made ready: the time begins to stand still now.
+                self.suspended_at = self.suspended_at.map(|_| at);
             }
             What::Suspended => self.suspended_at = self.suspended_at.or(Some(at)),
             What::Resumed => {
