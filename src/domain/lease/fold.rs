@@ -287,12 +287,12 @@ impl Standing {
 
     /// alive: after what is paid; in grace: from now on; not started: waits.
     fn give_time(&mut self, seconds: u64, at: Timestamp) {
+        if seconds > 0 {
+            self.lost_by_reversal = false;
+        }
         match (self.phase, self.paid_until) {
             (Phase::Live, Some(until)) => {
                 self.paid_until = Some(until.max(self.suspended_at.unwrap_or(at)).plus_s(seconds));
-                if seconds > 0 {
-                    self.lost_by_reversal = false;
-                }
             }
             _ => self.pending_s = self.pending_s.saturating_add(seconds),
         }
@@ -301,7 +301,7 @@ impl Standing {
     fn reverse(&mut self, payment: &PaymentId, seconds: u64, at: Timestamp) {
         let home = self.home(payment);
         if home == Home::Life {
-            let left = self.left_s(at);
+            self.lost_by_reversal |= seconds > 0 && seconds >= self.left_s(at);
             if let Some(place) = self.lots.iter().position(|lot| lot.payment == *payment) {
                 let lot = self.lots.remove(place);
                 if let Some(run) = self.run.as_mut().filter(|_| lot.run == self.runs) {
@@ -309,10 +309,7 @@ impl Standing {
                 }
             }
             match (self.phase, self.paid_until) {
-                (Phase::Live, Some(until)) => {
-                    self.paid_until = Some(until.minus_s(seconds));
-                    self.lost_by_reversal |= seconds > 0 && seconds >= left;
-                }
+                (Phase::Live, Some(until)) => self.paid_until = Some(until.minus_s(seconds)),
                 _ => self.pending_s = self.pending_s.saturating_sub(seconds),
             }
         }
