@@ -216,6 +216,7 @@ impl Standing {
                 self.unit.clone_from(unit);
                 self.end_reason = None;
                 self.ended_at = None;
+                self.starts_at = None;
                 self.lost_by_reversal = false;
                 if let Some(found) = terms.version(*terms_version) {
                     self.keep_terms(*terms_version, &found.terms);
