@@ -95,6 +95,12 @@ impl Run {
         seconds
     }
 
+    /// Puts a restored credit back in, with the seconds it bought.
+    pub fn restore(&mut self, amount_sat: u64, seconds: u64) {
+        self.sat = self.sat.saturating_add(amount_sat);
+        self.seconds = self.seconds.saturating_add(seconds);
+    }
+
     /// Takes a reversed credit out again.
     pub fn remove(&mut self, amount_sat: u64, seconds: u64) {
         self.sat = self.sat.saturating_sub(amount_sat);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::super::payment::Counted;
 use super::super::price::value_sat;
 use super::super::time::Timestamp;
-use super::fold::{Closed, CreditLine, Home, Lot, Phase, Standing};
+use super::fold::{Closed, CreditLine, Home, Lot, Phase, Standing, total_s};
 
 /// A lease's money by place. `received_sat` is the sum of all the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,11 +32,15 @@ fn value_of_last(lots: &[Lot], left_s: u64) -> u64 {
     }))
 }
 
-/// What lots of which no second was used are worth: their amounts.
+/// What lots of which no second was used are worth: their amounts, less what was used of one
+/// before it was reversed and restored.
 fn value_unstarted(lots: &[Lot]) -> u64 {
     lots.iter()
-        .map(|lot| match lot.partial {
-            true => value_sat([(lot.seconds, lot.price)]),
+        .map(|lot| match lot.seconds < lot.bought_s {
+            true => {
+                let balance_sat = lot.amount_sat.saturating_sub(lot.price.cost_sat(lot.bought_s));
+                value_sat([(lot.seconds, lot.price)]) + balance_sat
+            }
             false => lot.amount_sat,
         })
         .sum()
@@ -58,14 +62,14 @@ impl Closed {
             .filter(|lot| standing.counted(&lot.payment) == Counted::Standing)
             .cloned()
             .collect();
-        let total: u64 = lots.iter().map(|lot| lot.seconds).sum();
         if self.whole {
-            return value_unstarted(&lots) + self.balance_sat;
+            return value_unstarted(&lots) + self.carried_sat;
         }
-        let value = value_of_last(&lots, total.saturating_sub(self.used_s));
-        let all_stand = lots.len() == self.lots.len();
-        let balance = if all_stand { self.balance_sat } else { 0 };
-        (value + balance).min(paid(&lots) + self.balance_sat)
+        let paid_sat = paid(&lots) + self.carried_sat;
+        let bought_sat = value_sat(lots.iter().map(|lot| (lot.bought_s, lot.price)));
+        let balance_sat = self.balance_sat.min(paid_sat.saturating_sub(bought_sat));
+        let unused_s = total_s(&lots).saturating_sub(self.used_s);
+        (value_of_last(&lots, unused_s) + balance_sat).min(paid_sat)
     }
 }
 
