@@ -379,7 +379,12 @@ impl Standing {
         }
         match home {
             Home::Life if may_live => {
-                self.lots.push(lot);
+                // Used up in the order in which they were credited, as if it never was away.
+                let later = |lot: &Lot| {
+                    self.credits[place..].iter().any(|line| line.payment == lot.payment)
+                };
+                let order = self.lots.iter().position(later).unwrap_or(self.lots.len());
+                self.lots.insert(order, lot);
                 self.give_time(seconds, at);
             }
             Home::Life => {
