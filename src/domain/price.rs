@@ -38,7 +38,10 @@ pub fn value_sat(parts: impl IntoIterator<Item = (u64, Price)>) -> u64 {
         let rest = product % per;
         // num/den < 1 stays a fraction in lowest terms of the period lengths seen.
         let step = den / gcd(den, per);
-        let Some(common) = step.checked_mul(per) else { continue };
+        // Half the range, so that the sum of two fractions below it fits. No catalogue comes near.
+        let Some(common) = step.checked_mul(per).filter(|common| *common <= u128::MAX / 2) else {
+            continue;
+        };
         num = num * (common / den) + rest * (common / per);
         den = common;
         whole += num / den;
