@@ -227,10 +227,11 @@ impl InvoiceStanding {
         candidates.into_iter().filter(|(_, set)| *set).map(|(flag, _)| flag).collect()
     }
 
-    /// The moment of the credit with which it settled first.
+    /// The moment of the credit with which it settled, of those that stand.
     fn settled_at(&self, received: &[Received<'_>]) -> Option<Timestamp> {
         let mut credits: Vec<(Timestamp, u64)> = received
             .iter()
+            .filter(|entry| entry.counted == Counted::Standing)
             .filter_map(|entry| entry.credited_at.map(|at| (at, entry.payment.amount_sat)))
             .collect();
         credits.sort_unstable();

@@ -66,6 +66,10 @@ impl fmt::Display for Timestamp {
 impl FromStr for Timestamp {
     type Err = jiff::Error;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // What RFC 3339 cannot say: time paid for beyond the year 9999.
+        if let Some(millis) = text.strip_suffix(" ms").and_then(|millis| millis.parse().ok()) {
+            return Ok(Self(millis));
+        }
         text.parse::<jiff::Timestamp>().map(|at| Self(at.as_millisecond()))
     }
 }
@@ -91,6 +95,12 @@ mod tests {
     fn a_moment_survives_its_rfc_3339_form() {
         let at = Timestamp::from_millis(1_795_000_000_123);
         assert_eq!(at.to_string(), "2026-11-18T11:06:40.123Z");
+        assert_eq!(at.to_string().parse::<Timestamp>().unwrap(), at);
+    }
+
+    #[test]
+    fn a_moment_beyond_the_year_9999_survives_too() {
+        let at = Timestamp::from_millis(i64::MAX);
         assert_eq!(at.to_string().parse::<Timestamp>().unwrap(), at);
     }
 

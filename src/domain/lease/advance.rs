@@ -4,7 +4,8 @@
 
 use bitcoin::OutPoint;
 
-use super::super::payment::{Counted, Payment, due_height, tier_sum};
+use super::super::invoice::{Invoice, Purpose};
+use super::super::payment::{Counted, Payment, due_height, required, tier_sum};
 use super::super::policy::Policy;
 use super::super::price::{Price, Run};
 use super::super::resource::Terms;
@@ -86,8 +87,8 @@ fn change_of(
             Some((order, What::Restoration { payment: payment.id.clone(), seconds }))
         }
         Some(line) => {
-            let height = lost_at(payment, line, world)?;
-            let order = order(height, None);
+            let (height, at) = lost_at(payment, line, world)?;
+            let order = order(height, at);
             let seconds = match standing.lots.iter().find(|lot| lot.payment == payment.id) {
                 Some(lot) => lot.seconds.min(standing.left_s(order.0)),
                 None => 0,
@@ -97,20 +98,26 @@ fn change_of(
     }
 }
 
-/// The height at which a standing credit is lost, if it is at or below the tip.
-fn lost_at(payment: &Payment, line: &CreditLine, world: &World<'_>) -> Option<u32> {
+/// The height at which a standing credit is lost, if it is at or below the tip, and the moment
+/// when that is not the block's.
+fn lost_at(
+    payment: &Payment,
+    line: &CreditLine,
+    world: &World<'_>,
+) -> Option<(u32, Option<Timestamp>)> {
     if payment.mined.is_some() {
         return None;
     }
     if let Some(conflict) = &payment.conflict {
         match conflict.height {
-            Some(height) => return Some(height),
-            None if never_mined(payment, line) => return Some(world.tip),
+            Some(height) => return Some((height, None)),
+            // The mempool knows no moments of its own.
+            None if never_mined(payment, line) => return Some((world.tip, Some(world.now))),
             None => {}
         }
     }
     let limit = unmined_since(payment, line)?.saturating_add(world.policy.at_risk_blocks);
-    (limit <= world.tip).then_some(limit)
+    (limit <= world.tip).then_some((limit, None))
 }
 
 /// True for a zero-confirmation credit whose transaction was in no block yet.
@@ -159,13 +166,19 @@ fn zero_conf_allowed(
         })
 }
 
+fn invoice_of<'a>(facts: &'a Facts, payment: &Payment) -> Option<&'a Invoice> {
+    let id = payment.invoice.as_ref()?;
+    facts.invoices.iter().find(|invoice| invoice.id == *id)
+}
+
+/// True when what it pays was given up: the money goes back.
+fn cancelled(facts: &Facts, payment: &Payment) -> bool {
+    invoice_of(facts, payment).is_some_and(|invoice| invoice.cancelled_at.is_some())
+}
+
 /// The terms that decide a payment's confirmations: its invoice's, or those when it was seen.
 fn terms_of<'a>(facts: &'a Facts, payment: &Payment) -> Option<&'a Terms> {
-    let invoice = payment
-        .invoice
-        .as_ref()
-        .and_then(|id| facts.invoices.iter().find(|invoice| invoice.id == *id));
-    match invoice {
+    match invoice_of(facts, payment) {
         Some(invoice) => facts.terms.version(invoice.terms_version),
         None => facts.terms.at(payment.first_seen_at),
     }
@@ -174,12 +187,7 @@ fn terms_of<'a>(facts: &'a Facts, payment: &Payment) -> Option<&'a Terms> {
 
 /// On time: the invoice's price. Otherwise the price when it was first seen.
 pub fn price_of(facts: &Facts, payment: &Payment, policy: &Policy) -> Option<Price> {
-    let invoice = payment
-        .invoice
-        .as_ref()
-        .and_then(|id| facts.invoices.iter().find(|invoice| invoice.id == *id))
-        .filter(|invoice| invoice.on_time(payment, policy));
-    match invoice {
+    match invoice_of(facts, payment).filter(|invoice| invoice.on_time(payment, policy)) {
         Some(invoice) => Some(invoice.price),
         None => facts.terms.at(payment.first_seen_at).map(|found| found.terms.price),
     }
@@ -196,7 +204,8 @@ fn credit(
     let price = price_of(facts, payment, world.policy)?;
     let over = standing.phase == Phase::Ended
         && !standing.end_reason.is_some_and(EndReason::may_start_again);
-    let buys = if over || !world.accepting { Buys::Refund } else { Buys::Time };
+    let refund = over || !world.accepting || cancelled(facts, payment);
+    let buys = if refund { Buys::Refund } else { Buys::Time };
     let seconds = match buys {
         Buys::Refund => 0,
         Buys::Time => standing.run.unwrap_or(Run::new(price, 0)).add(payment.amount_sat, price),
@@ -223,6 +232,7 @@ pub fn coming_s(facts: &Facts, standing: &Standing, policy: &Policy, until: Time
             standing.counted(&payment.id) != Counted::Standing
                 && payment.on_its_way()
                 && payment.first_seen_at <= until
+                && !cancelled(facts, payment)
         })
         .filter_map(|payment| Some(price_of(facts, payment, policy)?.seconds(payment.amount_sat)))
         .fold(standing.pending_s, u64::saturating_add)
@@ -247,11 +257,11 @@ pub fn end_at(facts: &Facts, standing: &Standing, policy: &Policy) -> Option<Tim
 
 /// Until when the unit of a lease that has not started stays held, given its quote's end.
 pub fn hold_until(facts: &Facts, standing: &Standing, policy: &Policy) -> Option<Timestamp> {
-    let first = facts.invoices.first()?;
+    let first = facts.invoices.iter().find(|invoice| invoice.purpose == Purpose::Lease)?;
     let least = facts.terms.version(first.terms_version).map(|t| least_s(&t.terms, policy))?;
     let limit = first.expires_at.plus_s(policy.confirming_hold_s);
     let coming = coming_s(facts, standing, policy, limit);
-    Some(if coming >= least { limit } else { first.expires_at })
+    Some(if coming > 0 && coming >= least { limit } else { first.expires_at })
 }
 
 /// The generation that could start now: enough money waits, and the lease may begin (again).
@@ -265,49 +275,61 @@ pub fn wants_start(facts: &Facts, standing: &Standing, policy: &Policy) -> Optio
     enough.then_some((standing.generation + 1, version.version))
 }
 
-/// The next height at which the chain alone changes something for this lease.
+/// The next height at which the chain alone changes something for this lease. It is the tip's
+/// when something is overdue because the node could not be believed.
 pub fn next_height(facts: &Facts, standing: &Standing, world: &World<'_>) -> Option<u32> {
     let policy = world.policy;
-    let most = |payment: &Payment| {
-        terms_of(facts, payment).map_or(1, |terms| {
-            super::super::payment::required(
-                payment,
-                &facts.payments,
-                terms,
-                world.tip,
-                world.tip,
-                policy,
-            )
-        })
-    };
     facts
         .payments
         .iter()
         .filter_map(|payment| {
-            let line = standing.line(&payment.id);
+            let line = standing.line(&payment.id).filter(|l| l.counted == Counted::Standing);
             match (line, &payment.mined) {
-                (Some(line), Some(mined)) if line.counted == Counted::Standing => {
+                (Some(_), Some(mined)) => {
                     let last = mined.height + policy.final_confirmations - 1;
                     (last > world.tip).then_some(last)
                 }
-                (Some(line), None) if line.counted == Counted::Standing => {
-                    unmined_since(payment, line)
-                        .map(|since| (since + policy.at_risk_blocks).max(world.tip + 1))
-                }
-                (_, Some(mined)) => Some((mined.height + most(payment) - 1).max(world.tip + 1)),
-                (_, None) => None,
+                (Some(line), None) => match lost_at(payment, line, world) {
+                    Some(_) => Some(world.tip),
+                    None => unmined_since(payment, line)
+                        .map(|since| since.saturating_add(policy.at_risk_blocks)),
+                },
+                (None, Some(mined)) => next_due_height(facts, world, payment, mined.height),
+                (None, None) => None,
             }
         })
         .min()
 }
 
-/// The next moment at which the clock alone changes something for this lease.
+/// The height at which a mined payment may count.
+fn next_due_height(
+    facts: &Facts,
+    world: &World<'_>,
+    payment: &Payment,
+    mined_height: u32,
+) -> Option<u32> {
+    let (tip, policy) = (world.tip, world.policy);
+    let terms = terms_of(facts, payment)?;
+    if due_height(payment, &facts.payments, terms, tip, policy).is_some() {
+        return Some(tip);
+    }
+    // As the next block sees this one: money in the mempool raises the tier at the tip only.
+    let needed = required(payment, &facts.payments, terms, tip, tip + 1, policy);
+    Some((mined_height + needed - 1).max(tip + 1))
+}
+
+/// The next moment at which the clock alone changes something for this lease. It is in the past
+/// when the end is overdue because the node could not be believed.
 pub fn next_change_at(
     facts: &Facts,
     standing: &Standing,
     policy: &Policy,
     now: Timestamp,
 ) -> Option<Timestamp> {
+    let end = (standing.phase == Phase::Live).then(|| end_at(facts, standing, policy)).flatten();
+    if end.is_some_and(|end| end <= now) {
+        return end;
+    }
     let mut moments: Vec<Timestamp> =
         facts.invoices.iter().map(|invoice| invoice.expires_at.plus_millis(1)).collect();
     if standing.phase == Phase::Unfunded {
@@ -316,7 +338,7 @@ pub fn next_change_at(
     if standing.phase == Phase::Live && standing.suspended_at.is_none() {
         moments.extend(standing.expiring_soon_at());
         moments.extend(standing.paid_until);
-        moments.extend(end_at(facts, standing, policy));
+        moments.extend(end);
     }
     moments.into_iter().filter(|at| *at > now).min()
 }

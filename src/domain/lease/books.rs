@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::super::payment::Counted;
 use super::super::price::value_sat;
 use super::super::time::Timestamp;
-use super::fold::{Closed, Home, Lot, Phase, Standing};
+use super::fold::{Closed, CreditLine, Home, Lot, Phase, Standing, total_s};
 
 /// A lease's money by place. `received_sat` is the sum of all the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,11 +32,15 @@ fn value_of_last(lots: &[Lot], left_s: u64) -> u64 {
     }))
 }
 
-/// What lots of which no second was used are worth: their amounts.
+/// What lots of which no second was used are worth: their amounts, less what was used of one
+/// before it was reversed and restored.
 fn value_unstarted(lots: &[Lot]) -> u64 {
     lots.iter()
-        .map(|lot| match lot.partial {
-            true => value_sat([(lot.seconds, lot.price)]),
+        .map(|lot| match lot.seconds < lot.bought_s {
+            true => {
+                let balance_sat = lot.amount_sat.saturating_sub(lot.price.cost_sat(lot.bought_s));
+                value_sat([(lot.seconds, lot.price)]) + balance_sat
+            }
             false => lot.amount_sat,
         })
         .sum()
@@ -58,42 +62,34 @@ impl Closed {
             .filter(|lot| standing.counted(&lot.payment) == Counted::Standing)
             .cloned()
             .collect();
-        let total: u64 = lots.iter().map(|lot| lot.seconds).sum();
         if self.whole {
-            return value_unstarted(&lots) + self.balance_sat;
+            return value_unstarted(&lots) + self.carried_sat;
         }
-        let value = value_of_last(&lots, total.saturating_sub(self.used_s));
-        let all_stand = lots.len() == self.lots.len();
-        let balance = if all_stand { self.balance_sat } else { 0 };
-        (value + balance).min(paid(&lots) + self.balance_sat)
+        let paid_sat = paid(&lots) + self.carried_sat;
+        let bought_sat = value_sat(lots.iter().map(|lot| (lot.bought_s, lot.price)));
+        let balance_sat = self.balance_sat.min(paid_sat.saturating_sub(bought_sat));
+        let unused_s = total_s(&lots).saturating_sub(self.used_s);
+        (value_of_last(&lots, unused_s) + balance_sat).min(paid_sat)
     }
+}
+
+/// What each place lays claim to, before the caps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claims {
+    pub(crate) held_sat: u64,
+    pub(crate) prepaid_sat: u64,
+    pub(crate) refundable_sat: u64,
 }
 
 impl Standing {
     /// Where the money is at `at`.
     pub fn books(&self, at: Timestamp) -> Books {
-        let standing = |line: &&super::fold::CreditLine| line.counted == Counted::Standing;
-        let received_sat: u64 =
-            self.credits.iter().filter(standing).map(|line| line.amount_sat).sum();
-        let dead: u64 = self
-            .credits
-            .iter()
-            .filter(standing)
-            .filter(|line| line.home == Home::Dead)
-            .map(|line| line.amount_sat)
-            .sum();
-        let closed: u64 = self.closed.iter().map(|closed| closed.refundable_sat(self)).sum();
-        let balance = self.run.map_or(0, |run| run.balance_sat());
-        let unstarted = value_unstarted(&self.lots) + self.carried_sat;
-        let (held, prepaid) = match self.phase {
-            Phase::Unfunded | Phase::Ended => (unstarted, 0),
-            Phase::Provisioning => (balance.min(unstarted), unstarted.saturating_sub(balance)),
-            Phase::Live => (balance, value_of_last(&self.lots, self.left_s(at))),
-        };
+        let received_sat: u64 = self.standing_lines().map(|line| line.amount_sat).sum();
+        let claims = self.claims(at);
         // The caps keep the sum exact whatever a reversal took out of the middle.
-        let refundable_sat = (dead + closed).min(received_sat);
-        let held_sat = held.min(received_sat - refundable_sat);
-        let prepaid_sat = prepaid.min(received_sat - refundable_sat - held_sat);
+        let refundable_sat = claims.refundable_sat.min(received_sat);
+        let held_sat = claims.held_sat.min(received_sat - refundable_sat);
+        let prepaid_sat = claims.prepaid_sat.min(received_sat - refundable_sat - held_sat);
         Books {
             received_sat,
             held_sat,
@@ -101,5 +97,26 @@ impl Standing {
             earned_sat: received_sat - refundable_sat - held_sat - prepaid_sat,
             refundable_sat,
         }
+    }
+
+    fn standing_lines(&self) -> impl Iterator<Item = &CreditLine> {
+        self.credits.iter().filter(|line| line.counted == Counted::Standing)
+    }
+
+    pub(crate) fn claims(&self, at: Timestamp) -> Claims {
+        let dead: u64 = self
+            .standing_lines()
+            .filter(|line| line.home == Home::Dead)
+            .map(|line| line.amount_sat)
+            .sum();
+        let closed: u64 = self.closed.iter().map(|closed| closed.refundable_sat(self)).sum();
+        let balance = self.run.map_or(0, |run| run.balance_sat());
+        let unstarted = value_unstarted(&self.lots) + self.carried_sat;
+        let (held_sat, prepaid_sat) = match self.phase {
+            Phase::Unfunded | Phase::Ended => (unstarted, 0),
+            Phase::Provisioning => (balance.min(unstarted), unstarted.saturating_sub(balance)),
+            Phase::Live => (balance, value_of_last(&self.lots, self.left_s(at))),
+        };
+        Claims { held_sat, prepaid_sat, refundable_sat: dead + closed }
     }
 }

@@ -12,6 +12,9 @@ pub fn difference(old: &Snapshot, new: &Snapshot) -> Vec<EventKind> {
     let ended = new.state == Ended && (old.state != Ended || began);
 
     if began {
+        if old.generation > 0 && old.state != Ended {
+            events.push(EventKind::LeaseEnded);
+        }
         events.push(EventKind::LeaseProvisioning);
     }
     if started {
@@ -19,7 +22,13 @@ pub fn difference(old: &Snapshot, new: &Snapshot) -> Vec<EventKind> {
     }
     let went_on = !began && !started && old.paid_until.is_some() && new.paid_until.is_some();
     let stands_still = old.state == Suspended || new.state == Suspended;
-    if went_on && !stands_still && new.paid_until > old.paid_until {
+    // While time stands still `paid_until` moves with the clock, what is left does not.
+    let left_s = |look: &Snapshot| look.remaining_s.saturating_add(look.banked_s);
+    let longer = match stands_still {
+        true => left_s(new) > left_s(old),
+        false => new.paid_until > old.paid_until,
+    };
+    if went_on && longer {
         events.push(EventKind::LeaseExtended);
     }
     match (old.state, new.state) {

@@ -36,8 +36,9 @@ pub struct Lot {
     pub price: Price,
     /// Its seconds.
     pub seconds: u64,
-    /// True when these are only what a reversal had taken, not all it bought.
-    pub partial: bool,
+    /// All seconds it bought; more than `seconds` when a restoration gave back only what the
+    /// reversal had taken.
+    pub bought_s: u64,
     /// The run of payments at one price that it belongs to.
     pub run: u32,
 }
@@ -53,6 +54,8 @@ pub struct Closed {
     pub whole: bool,
     /// Satoshis not worth a second that go back with it.
     pub balance_sat: u64,
+    /// Satoshis that came over from an earlier life.
+    pub carried_sat: u64,
     /// True when the rest can be refunded.
     pub refundable: bool,
 }
@@ -84,6 +87,8 @@ pub struct CreditLine {
     pub taken_s: u64,
     /// Where it was when it was reversed.
     pub home: Home,
+    /// The run of payments at one price that it was counted in; 0 for none.
+    pub run: u32,
 }
 
 /// Where a credit's money is.
@@ -216,6 +221,7 @@ impl Standing {
                 self.unit.clone_from(unit);
                 self.end_reason = None;
                 self.ended_at = None;
+                self.starts_at = None;
                 self.lost_by_reversal = false;
                 if let Some(found) = terms.version(*terms_version) {
                     self.keep_terms(*terms_version, &found.terms);
@@ -226,6 +232,8 @@ impl Standing {
                 self.starts_at = Some(at);
                 self.paid_until = Some(at.plus_s(self.pending_s));
                 self.pending_s = 0;
+                // Suspended while it was made ready: the time begins to stand still now.
+                self.suspended_at = self.suspended_at.map(|_| at);
             }
             What::Suspended => self.suspended_at = self.suspended_at.or(Some(at)),
             What::Resumed => {
@@ -244,7 +252,7 @@ impl Standing {
     }
 
     fn credit(&mut self, credit: &Credit, at: Timestamp) {
-        let home = match credit.buys {
+        let (home, run) = match credit.buys {
             Buys::Time => {
                 self.take_money(credit.amount_sat, credit.price);
                 self.lots.push(Lot {
@@ -252,13 +260,13 @@ impl Standing {
                     amount_sat: credit.amount_sat,
                     price: credit.price,
                     seconds: credit.seconds,
-                    partial: false,
+                    bought_s: credit.seconds,
                     run: self.runs,
                 });
                 self.give_time(credit.seconds, at);
-                Home::Life
+                (Home::Life, self.runs)
             }
-            Buys::Refund => Home::Dead,
+            Buys::Refund => (Home::Dead, 0),
         };
         self.credits.push(CreditLine {
             payment: credit.payment.clone(),
@@ -273,6 +281,7 @@ impl Standing {
             unmined: credit.unmined,
             taken_s: 0,
             home,
+            run,
         });
     }
 
@@ -285,12 +294,12 @@ impl Standing {
 
     /// alive: after what is paid; in grace: from now on; not started: waits.
     fn give_time(&mut self, seconds: u64, at: Timestamp) {
+        if seconds > 0 {
+            self.lost_by_reversal = false;
+        }
         match (self.phase, self.paid_until) {
             (Phase::Live, Some(until)) => {
                 self.paid_until = Some(until.max(self.suspended_at.unwrap_or(at)).plus_s(seconds));
-                if seconds > 0 {
-                    self.lost_by_reversal = false;
-                }
             }
             _ => self.pending_s = self.pending_s.saturating_add(seconds),
         }
@@ -299,25 +308,40 @@ impl Standing {
     fn reverse(&mut self, payment: &PaymentId, seconds: u64, at: Timestamp) {
         let home = self.home(payment);
         if home == Home::Life {
-            let left = self.left_s(at);
-            if let Some(place) = self.lots.iter().position(|lot| lot.payment == *payment) {
-                let lot = self.lots.remove(place);
-                if let Some(run) = self.run.as_mut().filter(|_| lot.run == self.runs) {
-                    run.remove(lot.amount_sat, lot.seconds);
-                }
-            }
+            self.lost_by_reversal |= seconds > 0 && seconds >= self.left_s(at);
+            self.lots.retain(|lot| lot.payment != *payment);
             match (self.phase, self.paid_until) {
-                (Phase::Live, Some(until)) => {
-                    self.paid_until = Some(until.minus_s(seconds));
-                    self.lost_by_reversal |= seconds > 0 && seconds >= left;
-                }
+                (Phase::Live, Some(until)) => self.paid_until = Some(until.minus_s(seconds)),
                 _ => self.pending_s = self.pending_s.saturating_sub(seconds),
             }
         }
-        if let Some(line) = self.credits.iter_mut().find(|line| line.payment == *payment) {
-            line.counted = Counted::Reversed;
-            line.taken_s = seconds;
-            line.home = home;
+        let Some(line) = self.credits.iter_mut().find(|line| line.payment == *payment) else {
+            return;
+        };
+        line.counted = Counted::Reversed;
+        line.taken_s = seconds;
+        line.home = home;
+        let (amount_sat, bought_s, number) = (line.amount_sat, line.seconds, line.run);
+        if let Some(run) = self.run_of(number) {
+            run.remove(amount_sat, bought_s);
+        }
+        self.carry(home, number);
+    }
+
+    /// The run with that number, while more can be added to it.
+    fn run_of(&mut self, number: u32) -> Option<&mut Run> {
+        self.run.as_mut().filter(|_| number == self.runs)
+    }
+
+    /// Finds again what came over from earlier lives, after a credit of one of them was lost or
+    /// came back: the balance of the run without the money of this life.
+    fn carry(&mut self, home: Home, number: u32) {
+        let (Home::Closed(_), Some(mut before)) = (home, self.run) else { return };
+        if number == self.runs {
+            for lot in self.lots.iter().filter(|lot| lot.run == number) {
+                before.remove(lot.amount_sat, lot.bought_s);
+            }
+            self.carried_sat = before.balance_sat();
         }
     }
 
@@ -341,64 +365,73 @@ impl Standing {
             self.phase != Phase::Ended || self.end_reason.is_none_or(EndReason::may_start_again);
         let line = &mut self.credits[place];
         line.counted = Counted::Standing;
-        if line.home != Home::Life {
-            return;
-        }
         let lot = Lot {
             payment: payment.clone(),
             amount_sat: line.amount_sat,
             price: line.price,
             seconds,
-            partial: seconds < line.seconds,
-            run: 0,
+            bought_s: line.seconds,
+            run: line.run,
         };
-        if may_live {
-            self.lots.push(lot);
-            self.give_time(seconds, at);
-        } else {
-            line.home = Home::Closed(self.closed.len());
-            let whole = !lot.partial;
-            self.closed.push(Closed {
-                lots: vec![lot],
-                used_s: 0,
-                whole,
-                balance_sat: 0,
-                refundable: true,
-            });
+        let home = line.home;
+        if let Some(run) = self.run_of(lot.run) {
+            run.restore(lot.amount_sat, lot.bought_s);
+        }
+        match home {
+            Home::Life if may_live => {
+                // Used up in the order in which they were credited, as if it never was away.
+                let later = |lot: &Lot| {
+                    self.credits[place..].iter().any(|line| line.payment == lot.payment)
+                };
+                let order = self.lots.iter().position(later).unwrap_or(self.lots.len());
+                self.lots.insert(order, lot);
+                self.give_time(seconds, at);
+            }
+            Home::Life => {
+                self.credits[place].home = Home::Closed(self.closed.len());
+                self.closed.push(Closed::unstarted(vec![lot], 0));
+            }
+            Home::Closed(_) => self.carry(home, lot.run),
+            Home::Dead => {}
         }
     }
 
     /// Ends this life and makes refundable what goes back.
     fn close(&mut self, reason: EndReason, at: Timestamp) {
-        let total: u64 = self.lots.iter().map(|lot| lot.seconds).sum();
         let left = self.left_s(at);
-        let whole = self.phase != Phase::Live;
         let banked = left.saturating_sub(self.max_duration_s);
         let goes_back = match reason {
-            EndReason::Returned if !whole && !self.refund_unused => banked,
+            EndReason::Returned if !self.refund_unused => banked,
             _ => left,
         };
-        let balance_sat = self.run.map_or(0, |run| run.balance_sat());
+        let balance_sat = self.run.take().map_or(0, |run| run.balance_sat());
         let carried_sat = std::mem::take(&mut self.carried_sat);
         let lots = std::mem::take(&mut self.lots);
-        if !lots.is_empty() || balance_sat + carried_sat > 0 {
-            self.closed.push(Closed {
+        self.closed.push(match self.phase {
+            Phase::Live => Closed {
+                used_s: total_s(&lots).saturating_sub(goes_back),
                 lots,
-                used_s: total.saturating_sub(goes_back),
-                whole,
-                balance_sat: if whole { carried_sat } else { balance_sat },
+                whole: false,
+                balance_sat,
+                carried_sat,
                 refundable: true,
-            });
-        }
-        self.run = None;
+            },
+            _ => Closed::unstarted(lots, carried_sat),
+        });
         self.end(reason, at);
     }
 
     /// Ends this life with its time used up; the balance stays for the next one.
     fn expire(&mut self, at: Timestamp) {
         let lots = std::mem::take(&mut self.lots);
-        let used_s = lots.iter().map(|lot| lot.seconds).sum();
-        self.closed.push(Closed { lots, used_s, whole: false, balance_sat: 0, refundable: false });
+        self.closed.push(Closed {
+            used_s: total_s(&lots),
+            lots,
+            whole: false,
+            balance_sat: 0,
+            carried_sat: 0,
+            refundable: false,
+        });
         self.carried_sat = self.run.map_or(0, |run| run.balance_sat());
         let reason = if self.lost_by_reversal { EndReason::Reversed } else { EndReason::Expired };
         self.end(reason, at);
@@ -412,6 +445,18 @@ impl Standing {
         self.paid_until = None;
         self.pending_s = 0;
     }
+}
+
+impl Closed {
+    /// A life whose clock never started.
+    fn unstarted(lots: Vec<Lot>, carried_sat: u64) -> Self {
+        Self { lots, used_s: 0, whole: true, balance_sat: 0, carried_sat, refundable: true }
+    }
+}
+
+/// Seconds of all `lots`.
+pub(crate) fn total_s(lots: &[Lot]) -> u64 {
+    lots.iter().fold(0, |sum, lot| sum.saturating_add(lot.seconds))
 }
 
 /// Folds all entries of a lease.

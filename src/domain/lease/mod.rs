@@ -8,7 +8,7 @@ pub mod difference;
 pub mod fold;
 pub mod snapshot;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use bitcoin::OutPoint;
 use serde::{Deserialize, Serialize};
