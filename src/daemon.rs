@@ -25,6 +25,8 @@ use crate::config::{self, Config};
 use crate::db::{self, Db, OpenOptions};
 use crate::domain::bearer;
 use crate::domain::keychain::Keychain;
+use crate::http::source::Sources;
+use crate::http::{self, HttpState};
 use crate::keys::{self, Keys};
 use crate::worker::follow::{Follow, Settings};
 use crate::worker::{housekeeping, run_every, send_again};
@@ -141,6 +143,27 @@ impl Daemon {
         };
         let shutdown = self.shutdown.clone();
         self.spawn(run_every("housekeeping", Duration::from_secs(3600), shutdown, step));
+    }
+
+    /// The routes of this server, with `more` of its own.
+    pub fn router(&self, more: axum::Router<HttpState>) -> axum::Router {
+        let limits = &self.config.limits;
+        let state = HttpState {
+            db: self.db.clone(),
+            clock: self.clock.clone(),
+            shop: self.shop.clone(),
+            keys: self.keys.clone(),
+            readiness: self.readiness.clone(),
+            token_ttl_s: self.config.token_ttl_s,
+            sources: Arc::new(Sources {
+                proxy_header: limits.trusted_proxy_header.clone(),
+                shared: limits.shared_source.iter().copied().collect(),
+            }),
+            limits: Arc::new(http::limits::Limits::new(limits.create_per_minute)),
+            shutdown: self.shutdown.clone(),
+            metrics: None,
+        };
+        http::router(state, axum::Router::new(), more)
     }
 
     /// Starts one more task; when it ends, everything ends.

@@ -3,11 +3,14 @@
 pub mod app;
 pub mod catalog;
 pub mod chain;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod db;
+pub mod dev;
 pub mod domain;
+pub mod http;
 pub mod keys;
 pub mod qr;
 mod settings;

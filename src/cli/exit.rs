@@ -1,0 +1,85 @@
+//! How a command ends when it did not do its work, and with which code (SPEC section 11).
+//! The message goes to standard error; `main` prints it.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use crate::config::Problems;
+
+/// A command that did not do its work.
+#[derive(Debug)]
+pub enum Exit {
+    /// It failed; code 1. Trying again will not help.
+    Failed(anyhow::Error),
+    /// Wrong usage or configuration; code 2. Nothing was done.
+    Usage(String),
+    /// Something that may pass was in the way; code 75 (EX_TEMPFAIL of sysexits).
+    TryAgain(anyhow::Error),
+    /// All that is to be said was printed already; code 1.
+    Said,
+}
+
+impl Exit {
+    /// The code that the process ends with.
+    pub fn number(&self) -> u8 {
+        match self {
+            Self::Failed(_) | Self::Said => 1,
+            Self::Usage(_) => 2,
+            Self::TryAgain(_) => 75,
+        }
+    }
+
+    /// The same for `main`.
+    pub fn code(&self) -> ExitCode {
+        ExitCode::from(self.number())
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // The whole chain of causes on one line.
+            Self::Failed(error) => write!(f, "error: {error:#}"),
+            Self::TryAgain(error) => write!(f, "error: {error:#}; try again later"),
+            Self::Usage(message) => f.write_str(message),
+            Self::Said => Ok(()),
+        }
+    }
+}
+
+impl From<anyhow::Error> for Exit {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Problems> for Exit {
+    fn from(problems: Problems) -> Self {
+        Self::Usage(problems.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn codes_are_those_of_the_specification() {
+        let ends = [
+            Exit::Failed(anyhow!("x")),
+            Exit::Said,
+            Exit::Usage("x".into()),
+            Exit::TryAgain(anyhow!("x")),
+        ];
+        assert_eq!(ends.map(|end| end.number()), [1, 1, 2, 75]);
+    }
+
+    #[test]
+    fn the_message_has_all_causes() {
+        let error = anyhow!("refused").context("cannot reach the server");
+        let shown = Exit::TryAgain(error).to_string();
+        assert_eq!(shown, "error: cannot reach the server: refused; try again later");
+    }
+}

@@ -1,0 +1,121 @@
+//! The command line: what can be asked for, one file a subcommand, and one `match` that hands it
+//! on. A subcommand is here only when it works. Called by `main`.
+
+mod check;
+mod completions;
+mod dev;
+mod exit;
+pub mod log;
+mod output;
+mod serve;
+mod token;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, Problems};
+pub use exit::Exit;
+pub use output::Output;
+
+/// Sells time on resources for bitcoin, without accounts.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 75 try again."
+)]
+pub struct Cli {
+    /// Options of every subcommand.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every subcommand.
+#[derive(Debug, clap::Args)]
+pub struct Global {
+    /// The configuration file; default: leasehold.toml, when it is there
+    #[arg(long, global = true, value_name = "FILE", env = "LEASEHOLD_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Try everything out on a private regtest network
+    Dev(dev::Args),
+    /// Run the server
+    Serve(serve::Args),
+    /// Look at configuration, wallet, catalogue and keys: each line ok or what to do
+    Check(check::Args),
+    /// Lease tokens and the keys that sign them
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Print a completion script for a shell
+    Completions(completions::Args),
+}
+
+impl Command {
+    /// What is logged unless `LEASEHOLD_LOG` says otherwise.
+    pub fn log_level(&self) -> &'static str {
+        match self {
+            Self::Serve(_) => "info",
+            Self::Dev(_) | Self::Check(_) | Self::Token(_) | Self::Completions(_) => "warn",
+        }
+    }
+}
+
+impl Cli {
+    /// Does what was asked for.
+    ///
+    /// # Errors
+    /// With the code that the process ends with.
+    pub async fn run(self) -> Result<(), Exit> {
+        let output = Output::new(self.global.json);
+        match self.command {
+            Command::Dev(args) => dev::run(args).await,
+            Command::Serve(args) => serve::run(args, &self.global).await,
+            Command::Check(args) => check::run(args, &self.global, &output),
+            Command::Token(command) => token::run(command, &self.global, &output).await,
+            Command::Completions(args) => completions::run(args, &output),
+        }
+    }
+}
+
+impl Global {
+    /// The configuration that `--config` and the environment give.
+    fn load(&self) -> Result<Config, Problems> {
+        Config::load(self.config.as_deref(), std::env::vars_os())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_fit_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_stand_before_or_after_the_subcommand() {
+        for words in [["leasehold", "--json", "check"], ["leasehold", "check", "--json"]] {
+            assert!(Cli::try_parse_from(words).unwrap().global.json);
+        }
+    }
+
+    #[test]
+    fn wrong_usage_ends_with_2() {
+        for words in [&["leasehold"][..], &["leasehold", "nothing"], &["leasehold", "token"]] {
+            assert_eq!(Cli::try_parse_from(words).unwrap_err().exit_code(), 2, "{words:?}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Standard output: text for people, or JSON with `--json`. Whoever reads may stop reading
+//! (`leasehold … | head`); that is no error. Called by every subcommand that prints.
+
+use std::fmt::Display;
+use std::io::{ErrorKind, Write};
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use super::Exit;
+
+/// Where a command prints.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    json: bool,
+}
+
+impl Output {
+    /// Text, or JSON.
+    pub fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Prints an answer, as text or as one JSON document.
+    ///
+    /// # Errors
+    /// When standard output cannot be written.
+    pub fn answer(&self, answer: &(impl Display + Serialize)) -> Result<(), Exit> {
+        if self.json {
+            self.line(&serde_json::to_string_pretty(answer).context("cannot write JSON")?)
+        } else {
+            self.line(&answer.to_string())
+        }
+    }
+
+    /// Prints text as it is, with a line end when it has none.
+    ///
+    /// # Errors
+    /// When standard output cannot be written.
+    pub fn line(&self, text: &str) -> Result<(), Exit> {
+        let end = if text.ends_with('\n') { "" } else { "\n" };
+        let mut out = std::io::stdout().lock();
+        match write!(out, "{text}{end}").and_then(|()| out.flush()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                Err(Exit::Failed(anyhow::Error::new(error).context("cannot print")))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Problem documents (RFC 9457) for everything that goes wrong. What is our fault is logged
+//! once, here, and never told.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::app::{AppError, Code, Refusal};
+use crate::db::DbError;
+use crate::domain::time::Timestamp;
+
+/// One wrong field of a request.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ProblemField {
+    /// JSON Pointer (RFC 6901).
+    pub pointer: String,
+    /// What is wrong and what is allowed.
+    pub detail: String,
+}
+
+/// What a problem document says.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ProblemBody {
+    /// A URI reference for the kind of problem.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The status in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What happened and what to do.
+    pub detail: String,
+    /// The reason for programs.
+    pub code: String,
+    /// Wrong fields.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<ProblemField>,
+    /// When it may work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub available_at: Option<Timestamp>,
+}
+
+/// An answer that is a problem document.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    code: Code,
+    body: Box<ProblemBody>,
+    retry_after_s: Option<u64>,
+}
+
+fn status(code: Code) -> StatusCode {
+    match code {
+        Code::BadJson => StatusCode::BAD_REQUEST,
+        Code::Unauthorized => StatusCode::UNAUTHORIZED,
+        Code::Forbidden => StatusCode::FORBIDDEN,
+        Code::NotFound | Code::UnknownResource => StatusCode::NOT_FOUND,
+        Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        Code::SoldOut | Code::NotCancellable | Code::LeaseEnded | Code::ResourcePaused => {
+            StatusCode::CONFLICT
+        }
+        Code::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Code::InvalidRequest
+        | Code::DurationOutOfRange
+        | Code::AmountTooSmall
+        | Code::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+        Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        Code::TooManyUnpaid | Code::NotReady | Code::OutcomeUnknown => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+    }
+}
+
+impl Problem {
+    /// Something of ours broke; the log says what.
+    pub fn internal() -> Self {
+        let detail = "something broke on our side; nothing was lost, try again later";
+        Refusal::new(Code::Internal, detail).into()
+    }
+
+    /// The same with the seconds after which it may work, at least one.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_s = Some(seconds.max(1));
+        self
+    }
+
+    /// What it says.
+    pub fn body(&self) -> &ProblemBody {
+        &self.body
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let status = status(refusal.code);
+        let errors = refusal.errors.into_iter();
+        let body = ProblemBody {
+            kind: format!("/docs#{}", refusal.code.as_str()),
+            title: status.canonical_reason().unwrap_or_default().to_owned(),
+            status: status.as_u16(),
+            detail: refusal.detail,
+            code: refusal.code.as_str().to_owned(),
+            errors: errors
+                .map(|field| ProblemField { pointer: field.pointer, detail: field.detail })
+                .collect(),
+            available_at: refusal.available_at,
+        };
+        let retry_after_s = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
+        Self { code: refusal.code, body: Box::new(body), retry_after_s }
+    }
+}
+
+impl From<DbError> for Problem {
+    fn from(error: DbError) -> Self {
+        if let DbError::OutcomeUnknown { .. } = error {
+            let detail = "it is not known whether this was done; ask again with the same \
+                          Idempotency-Key";
+            return Refusal::new(Code::OutcomeUnknown, detail).into();
+        }
+        tracing::error!(error = ?error, "the database failed");
+        if error.is_temporary() {
+            let detail = "the database is not available; try again in some seconds";
+            return Refusal::new(Code::NotReady, detail).into();
+        }
+        Self::internal()
+    }
+}
+
+impl From<AppError> for Problem {
+    fn from(error: AppError) -> Self {
+        match error {
+            AppError::Refused(refusal) => refusal.into(),
+            AppError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (status(self.code), Json(&self.body)).into_response();
+        let headers = response.headers_mut();
+        let kind = HeaderValue::from_static("application/problem+json");
+        headers.insert(header::CONTENT_TYPE, kind);
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.code == Code::Unauthorized {
+            let scheme = HeaderValue::from_static("Bearer");
+            headers.insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        response
+    }
+}
