@@ -29,7 +29,27 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is moved; for tests and for `LEASEHOLD_TEST_CLOCK`.
+/// The machine's clock plus the seconds written in a file: lets a test of the built program move
+/// time. Only ever used on regtest.
+#[derive(Debug)]
+pub struct ShiftedClock(std::path::PathBuf);
+
+impl ShiftedClock {
+    /// A clock shifted by what `file` says at each question; not at all while it is missing.
+    pub fn new(file: std::path::PathBuf) -> Self {
+        Self(file)
+    }
+}
+
+impl Clock for ShiftedClock {
+    fn now(&self) -> Timestamp {
+        let text = std::fs::read_to_string(&self.0).unwrap_or_default();
+        let seconds: i64 = text.trim().parse().unwrap_or(0);
+        SystemClock.now().plus_millis(seconds.saturating_mul(1000))
+    }
+}
+
+/// A clock that stands still until it is moved; for tests beside the code.
 #[derive(Debug)]
 pub struct ManualClock(AtomicI64);
 

@@ -139,10 +139,11 @@ impl WriteItem for Rewind {
     }
 }
 
-/// Sets the first block, from which on the chain is followed.
+/// Sets the block from which on the chain is followed. Those below it are kept too, so that a
+/// reorg right after the start finds its way.
 pub struct StartAt {
-    /// The block.
-    pub block: Block,
+    /// Ascending; the last one is the tip.
+    pub blocks: Vec<Block>,
 }
 
 impl WriteItem for StartAt {
@@ -150,6 +151,13 @@ impl WriteItem for StartAt {
     type Error = DbError;
 
     async fn run(&self, tx: &mut Tx) -> Result<bool, DbError> {
-        db::chain::start(tx.conn(), &self.block).await
+        let Some((tip, below)) = self.blocks.split_last() else { return Ok(false) };
+        if !db::chain::start(tx.conn(), tip).await? {
+            return Ok(false);
+        }
+        for block in below {
+            db::chain::insert(tx.conn(), block).await?;
+        }
+        Ok(true)
     }
 }

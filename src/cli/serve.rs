@@ -1,23 +1,59 @@
 //! `leasehold serve`: the server. Ends with SIGINT or SIGTERM, after what is under way.
 
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use anyhow::Context as _;
+
 use super::{Exit, Global};
-use crate::clock::SystemClock;
+use crate::clock::{SharedClock, ShiftedClock, SystemClock};
+use crate::config::Config;
 use crate::daemon::Daemon;
+
+/// Names the file that shifts the clock in tests.
+const TEST_CLOCK: &str = "LEASEHOLD_TEST_CLOCK";
 
 /// Arguments of `serve`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Write the address that is listened on into a file, for `listen = "…:0"`
+    #[arg(long, value_name = "FILE")]
+    address_file: Option<PathBuf>,
+}
 
-pub(super) async fn run(_: Args, global: &Global) -> Result<(), Exit> {
+pub(super) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
     let config = global.load()?;
-    let daemon = Daemon::start(config, Arc::new(SystemClock)).await.map_err(temporary)?;
+    let clock = clock(&config)?;
+    let daemon = Daemon::start(config, clock).await.map_err(temporary)?;
     tracing::info!(address = %daemon.bound, url = daemon.shop.public_url, "serving");
+    if let Some(file) = &args.address_file {
+        write_address(file, daemon.bound)?;
+    }
     let router = daemon.router(axum::Router::new());
     end_on_signal(daemon.shutdown.clone())?;
     daemon.serve(router).await?;
     Ok(())
+}
+
+/// Whole or not at all: somebody waits for it.
+fn write_address(file: &Path, bound: SocketAddr) -> Result<(), Exit> {
+    let temporary = file.with_extension("new");
+    std::fs::write(&temporary, format!("{bound}\n"))
+        .and_then(|()| std::fs::rename(&temporary, file))
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(())
+}
+
+/// The machine's clock; on regtest `LEASEHOLD_TEST_CLOCK` may name a file that shifts it.
+fn clock(config: &Config) -> Result<SharedClock, Exit> {
+    match std::env::var_os(TEST_CLOCK) {
+        None => Ok(Arc::new(SystemClock)),
+        Some(file) if config.bitcoind.network == bitcoin::Network::Regtest => {
+            Ok(Arc::new(ShiftedClock::new(file.into())))
+        }
+        Some(_) => Err(Exit::Usage(format!("{TEST_CLOCK} is for regtest only; unset it"))),
+    }
 }
 
 /// What may work later ends with 75, so that a supervisor starts again.

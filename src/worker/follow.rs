@@ -300,22 +300,32 @@ impl<S: BlockSource> Follow<S> {
             Some(birthday) => birthday.saturating_sub(1).min(state.tip.height),
             None => state.tip.height,
         };
+        let below = self.settings.policy.final_confirmations;
+        let mut blocks = Vec::new();
+        for height in height.saturating_sub(below)..=height {
+            blocks.push(self.known_block(height).await?);
+        }
+        self.db.write(StartAt { blocks }).await?;
+        let tip = self.reload().await?;
+        tracing::info!(height = tip.height, hash = %tip.hash, "following the chain from here");
+        Ok(tip)
+    }
+
+    /// A block that is taken as it is, without reading it.
+    async fn known_block(&self, height: u32) -> anyhow::Result<Block> {
         let again = || ChainError::Unusable {
             method: "getblockhash".into(),
             detail: "the chain changed while it was read".into(),
         };
         let hash = self.source.hash_at(height).await?.ok_or_else(again)?;
         let header = self.source.header(&hash).await?.ok_or_else(again)?;
-        let block = Block {
+        Ok(Block {
             height,
             hash,
             header_at: header.time_at,
             mtp_at: header.mtp_at,
             moment_at: header.time_at.min(self.clock.now()),
-        };
-        self.db.write(StartAt { block }).await?;
-        tracing::info!(height, %hash, "following the chain from here");
-        self.reload().await
+        })
     }
 
     /// Settles what the chain and the clock concern, chunk by chunk.

@@ -3,3 +3,4 @@
 mod chain;
 mod harness;
 mod node;
+mod whole_way;

@@ -28,10 +28,15 @@ pub fn router() -> Router<HttpState> {
         .route("/v1/leases/{id}/invoices", post(topup))
         .route("/v1/invoices/{id}", get(invoice))
 }
-async fn ready(State(state): State<HttpState>) -> (StatusCode, String) {
+async fn ready(State(state): State<HttpState>) -> (StatusCode, Json<Value>) {
     let now = state.readiness.borrow().clone();
     let status = if now.trusted() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, format!("{now:?}"))
+    (
+        status,
+        Json(
+            json!({"tip_height": now.tip.map(|tip| tip.height), "node": format!("{:?}", now.node)}),
+        ),
+    )
 }
 #[derive(Deserialize)]
 struct Create {

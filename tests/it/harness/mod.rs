@@ -4,5 +4,6 @@
 #![allow(dead_code)]
 
 pub mod bitcoind;
+pub mod daemon;
 mod rpc;
 pub mod wait;

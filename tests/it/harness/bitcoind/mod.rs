@@ -192,6 +192,16 @@ impl Bitcoind {
             .unwrap_or_else(|fault| panic!("{method} {params}: {fault:?}"))
     }
 
+    /// As [`Bitcoind::wallet`], for another wallet.
+    ///
+    /// # Panics
+    /// When the call fails.
+    pub fn call_wallet(&self, wallet: &str, method: &str, params: Value) -> Value {
+        let path = format!("/wallet/{wallet}");
+        rpc::call(self.port, &self.cookie_file(), &path, method, &params)
+            .unwrap_or_else(|fault| panic!("{method} {params}: {fault:?}"))
+    }
+
     /// As [`Bitcoind::wallet`], with the failure as an answer.
     pub fn try_wallet(&self, method: &str, params: Value) -> Result<Value, Fault> {
         let path = format!("/wallet/{WALLET}");

@@ -1,0 +1,327 @@
+//! The built `leasehold` serving on a node and a database of its own, as an operator would run
+//! it. Killed on drop. Time is moved through a file (`LEASEHOLD_TEST_CLOCK`).
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use leasehold::db::testing::{Place, each_place, on_sqlite};
+
+use super::bitcoind::Bitcoind;
+use super::wait::until;
+
+/// What a shop sells unless a test says otherwise.
+pub const CATALOG: &str = r#"
+[[resource]]
+id = "box"
+access = "exclusive"
+units = ["box-1", "box-2"]
+price = { sat = 3600, per = "1h" }
+min_duration = "10m"
+max_duration = "30d"
+grace = "10m"
+quote_ttl = "30m"
+confirmations = [{ up_to_sat = 1000000, n = 1 }, { n = 3 }]
+max_unpaid_holds = 2
+
+[[resource]]
+id = "shared"
+access = "shared"
+price = { sat = 3600, per = "1h" }
+min_duration = "10m"
+max_duration = "30d"
+grace = "10m"
+confirmations = [{ up_to_sat = 1000000, n = 1 }, { n = 3 }]
+"#;
+
+/// A shop with its own node.
+pub struct Shop {
+    /// The node it follows.
+    pub node: Bitcoind,
+    folder: PathBuf,
+    database: String,
+    descriptor: String,
+    server: Option<Server>,
+    runtime: tokio::runtime::Runtime,
+    client: reqwest::Client,
+}
+
+struct Server {
+    child: Child,
+    base: String,
+}
+
+/// What a request for a lease answers.
+#[derive(Clone, Debug)]
+pub struct Rented {
+    /// Lease id.
+    pub lease: String,
+    /// Invoice id.
+    pub invoice: String,
+    /// Where to pay.
+    pub address: String,
+    /// What to pay.
+    pub amount_sat: u64,
+    /// Manages it.
+    pub claim: String,
+}
+
+/// Runs `body` with a shop on SQLite, then with another on PostgreSQL.
+pub fn each(body: impl Fn(&mut Shop) + Sync) {
+    each_place(async |place| in_shop(place, "", &body));
+}
+
+/// Runs `body` with a shop on SQLite only: for what does not reach the database's dialect.
+pub fn once(body: impl Fn(&mut Shop) + Sync) {
+    on_sqlite(async |place| in_shop(place, "", &body));
+}
+
+/// As [`once`], with more lines of configuration.
+pub fn once_with(config: &str, body: impl Fn(&mut Shop) + Sync) {
+    on_sqlite(async |place| in_shop(place, config, &body));
+}
+
+fn in_shop(place: &Place, config: &str, body: &(impl Fn(&mut Shop) + Sync + ?Sized)) {
+    // The shop blocks; a thread of its own keeps it off the test's runtime.
+    std::thread::scope(|scope| {
+        let run = || {
+            let mut shop = Shop::new(place.url(), place.folder(), config);
+            shop.start();
+            body(&mut shop);
+        };
+        if let Err(panic) = scope.spawn(run).join() {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
+impl Shop {
+    fn new(database: &str, folder: &Path, more: &str) -> Self {
+        // Fails only when another test of this process was first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let node = Bitcoind::start();
+        let descriptor = public_descriptor(&node);
+        let shop = Self {
+            node,
+            folder: folder.to_owned(),
+            database: database.to_owned(),
+            descriptor,
+            server: None,
+            runtime: tokio::runtime::Runtime::new().expect("a runtime can be built"),
+            client: reqwest::Client::builder().no_proxy().build().expect("a client can be built"),
+        };
+        shop.write_config(more);
+        shop.write_catalog(CATALOG);
+        shop
+    }
+
+    /// Writes the configuration; it holds from the next start.
+    pub fn write_config(&self, more: &str) {
+        let text = format!(
+            "listen = \"127.0.0.1:0\"\ndatabase = \"{}\"\ncatalog = \"catalog.toml\"\n\
+             [bitcoind]\nnetwork = \"regtest\"\nrpc_url = \"{url}\"\nrest_url = \"{url}\"\n\
+             cookie_file = \"{}\"\npoll_interval = \"100ms\"\n\
+             [wallet]\ndescriptor = \"{}\"\n\
+             [limits]\ncreate_per_minute = 100000\n{more}\n",
+            self.database,
+            self.node.cookie_file().display(),
+            self.descriptor,
+            url = self.node.url(),
+        );
+        std::fs::write(self.folder.join("leasehold.toml"), text).expect("the folder is ours");
+    }
+
+    /// Writes the catalogue; it holds from the next start.
+    pub fn write_catalog(&self, text: &str) {
+        std::fs::write(self.folder.join("catalog.toml"), text).expect("the folder is ours");
+    }
+
+    /// Where its files are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// A command of the built program with this shop's configuration.
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_leasehold"));
+        command
+            .current_dir(&self.folder)
+            .env("LEASEHOLD_CONFIG", self.folder.join("leasehold.toml"))
+            .env("LEASEHOLD_TEST_CLOCK", self.folder.join("clock"))
+            .args(words)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Starts the server and waits until it answers.
+    pub fn start(&mut self) {
+        assert!(self.server.is_none(), "it runs already");
+        let bound = self.folder.join("bound");
+        let _ = std::fs::remove_file(&bound);
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.folder.join("server.log"))
+            .expect("the folder is ours");
+        let child = self
+            .command(&["serve", "--address-file"])
+            .arg(&bound)
+            .stdout(log.try_clone().expect("a file handle can be cloned"))
+            .stderr(log)
+            .spawn()
+            .expect("the built program starts");
+        let mut server = Server { child, base: String::new() };
+        server.base = until("the server to listen", || {
+            if let Ok(Some(status)) = server.child.try_wait() {
+                panic!("the server ended with {status}:\n{}", self.log());
+            }
+            let text = std::fs::read_to_string(&bound).map_err(|error| error.to_string())?;
+            text.ends_with('\n').then(|| format!("http://{}", text.trim())).ok_or(text)
+        });
+        self.server = Some(server);
+        self.wait_for_tip();
+    }
+
+    /// Kills the server with SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            server.child.kill().expect("the server can be killed");
+            server.child.wait().expect("it is our child");
+        }
+    }
+
+    /// Asks the server to end with SIGTERM and waits until it has.
+    pub fn stop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            let id = server.child.id().to_string();
+            Command::new("kill").arg(id).status().expect("there is a kill command");
+            let status = until("the server to end", || {
+                server.child.try_wait().expect("it is our child").ok_or("it still runs")
+            });
+            assert!(status.success(), "the server ended with {status}:\n{}", self.log());
+        }
+    }
+
+    /// What the server logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("server.log")).unwrap_or_default()
+    }
+
+    /// Moves the server's clock to `seconds` after the machine's.
+    pub fn shift_clock(&self, seconds: i64) {
+        let new = self.folder.join("clock.new");
+        std::fs::write(&new, seconds.to_string()).expect("the folder is ours");
+        std::fs::rename(new, self.folder.join("clock")).expect("the folder is ours");
+    }
+
+    /// Waits until the server has followed the node to its tip.
+    pub fn wait_for_tip(&self) {
+        until("the server to be at the node's tip", || {
+            let (status, ready) = self.get("/readyz");
+            let height = ready["tip_height"].as_u64();
+            let there = status == 200 && height == Some(self.node.height().into());
+            there.then_some(()).ok_or(ready)
+        });
+    }
+
+    /// A request. The status and the JSON answered (null when it is none).
+    pub fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        bearer: Option<&str>,
+        body: Option<&Value>,
+    ) -> (u16, Value) {
+        let base = &self.server.as_ref().expect("the server runs").base;
+        let url = if path.starts_with("http") { path.to_owned() } else { format!("{base}{path}") };
+        let mut request = self.client.request(method, url);
+        if let Some(bearer) = bearer {
+            request = request.bearer_auth(bearer);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        self.runtime.block_on(async {
+            let answer = request.send().await.expect("the server answers");
+            let status = answer.status().as_u16();
+            let text = answer.text().await.expect("the answer is whole");
+            (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+        })
+    }
+
+    /// `GET`.
+    pub fn get(&self, path: &str) -> (u16, Value) {
+        self.ask(Method::GET, path, None, None)
+    }
+
+    /// `POST` that must be answered with 200 or 201.
+    pub fn post(&self, path: &str, bearer: Option<&str>, body: &Value) -> Value {
+        let (status, answer) = self.ask(Method::POST, path, bearer, Some(body));
+        assert!(status == 200 || status == 201, "{path}: {status} {answer}");
+        answer
+    }
+
+    /// Asks for a lease.
+    pub fn rent(&self, resource: &str, duration_s: u64) -> Rented {
+        let body = json!({ "resource": resource, "duration_s": duration_s });
+        let answer = self.post("/v1/leases", None, &body);
+        let text = |value: &Value| value.as_str().expect("a string").to_owned();
+        Rented {
+            lease: text(&answer["lease"]["id"]),
+            invoice: text(&answer["invoice"]["id"]),
+            address: text(&answer["invoice"]["address"]),
+            amount_sat: answer["invoice"]["amount_sat"].as_u64().expect("a number"),
+            claim: text(&answer["claim_token"]),
+        }
+    }
+
+    /// A lease as it is now.
+    pub fn lease(&self, id: &str) -> Value {
+        let (status, lease) = self.get(&format!("/v1/leases/{id}"));
+        assert_eq!(status, 200, "{lease}");
+        lease
+    }
+
+    /// An invoice as it is now.
+    pub fn invoice(&self, id: &str) -> Value {
+        let (status, invoice) = self.get(&format!("/v1/invoices/{id}"));
+        assert_eq!(status, 200, "{invoice}");
+        invoice
+    }
+
+    /// Waits until a lease satisfies `right`.
+    pub fn lease_until(&self, what: &str, id: &str, right: impl Fn(&Value) -> bool) -> Value {
+        until(what, || Some(self.lease(id)).filter(&right).ok_or_else(|| self.lease(id)))
+    }
+
+    /// Waits until an invoice satisfies `right`.
+    pub fn invoice_until(&self, what: &str, id: &str, right: impl Fn(&Value) -> bool) -> Value {
+        until(what, || Some(self.invoice(id)).filter(&right).ok_or_else(|| self.invoice(id)))
+    }
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("the server's log:\n{}", self.log());
+        }
+    }
+}
+
+/// The node wallet's own descriptor, both branches in one, without its keys.
+fn public_descriptor(node: &Bitcoind) -> String {
+    node.call("createwallet", json!(["shop"]));
+    let answer = node.call_wallet("shop", "listdescriptors", json!([]));
+    let list = answer["descriptors"].as_array().expect("the wallet has descriptors");
+    let external = list
+        .iter()
+        .filter(|entry| entry["active"] == true && entry["internal"] == false)
+        .filter_map(|entry| entry["desc"].as_str())
+        .find(|text| text.starts_with("wpkh("))
+        .expect("the wallet has a wpkh descriptor");
+    let (text, _) = external.split_once('#').expect("the node writes checksums");
+    text.replace("/0/*", "/<0;1>/*")
+}
