@@ -136,7 +136,7 @@ impl Daemon {
             }
             .boxed()
         };
-        self.spawn(run_every("send again", Duration::from_secs(5), shutdown, step));
+        self.spawn(run_every("send again", Duration::from_secs(1), shutdown, step));
         let step = move || {
             let (db, clock) = (db.clone(), clock.clone());
             async move { housekeeping::step(&db, &clock).await }.boxed()

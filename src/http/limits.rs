@@ -15,18 +15,18 @@ use crate::domain::time::Timestamp;
 use super::source::Source;
 use super::{HttpState, Problem};
 
-/// Requests a minute that do not create anything.
-const OTHERS_PER_MINUTE: u64 = 1200;
+/// How many more of the requests that do not create anything.
+const OTHERS_FACTOR: u64 = 120;
 /// How much more a shared source may do.
 const SHARED_FACTOR: u64 = 10;
 /// Sources remembered; beyond that, those with a full budget are forgotten.
 const MOST_SOURCES: usize = 50_000;
-const MINUTE_MS: u64 = 60_000;
+const MINUTE_US: u64 = 60_000_000;
 
-/// A budget that fills up evenly: `level` counts thousandths of a request times a minute.
+/// A budget that fills up evenly: what was spent of a minute, in microseconds.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
-    spent_ms: u64,
+    spent_us: u64,
     at: Timestamp,
 }
 
@@ -46,29 +46,30 @@ impl Limits {
     /// Takes one request out of the budget; the seconds to wait when it is used up.
     fn take(&self, source: &Source, creates: bool, now: Timestamp) -> Result<(), u64> {
         let factor = if source.shared { SHARED_FACTOR } else { 1 };
-        let per_minute = if creates { self.create_per_minute } else { OTHERS_PER_MINUTE };
-        let budget = (per_minute * factor).max(1);
-        // Each request costs its share of a minute; the bucket holds a minute.
-        let cost = MINUTE_MS.div_ceil(budget);
+        let others = if creates { 1 } else { OTHERS_FACTOR };
+        let budget = (self.create_per_minute * others * factor).max(1);
+        // Each request costs its share of a minute; the bucket holds a minute. Microseconds, so
+        // that large budgets are exact.
+        let cost = MINUTE_US.div_ceil(budget);
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= MOST_SOURCES {
             buckets.retain(|_, bucket| spent(bucket, now) > 0);
         }
         let bucket = buckets
             .entry((source.name.clone(), creates))
-            .or_insert(Bucket { spent_ms: 0, at: now });
+            .or_insert(Bucket { spent_us: 0, at: now });
         let used = spent(bucket, now);
-        if used + cost > MINUTE_MS {
-            return Err((used + cost - MINUTE_MS).div_ceil(1000).max(1));
+        if used + cost > MINUTE_US {
+            return Err((used + cost - MINUTE_US).div_ceil(1_000_000).max(1));
         }
-        *bucket = Bucket { spent_ms: used + cost, at: now };
+        *bucket = Bucket { spent_us: used + cost, at: now };
         Ok(())
     }
 }
 
 fn spent(bucket: &Bucket, now: Timestamp) -> u64 {
-    let passed = u64::try_from(now.millis() - bucket.at.millis()).unwrap_or(0);
-    bucket.spent_ms.saturating_sub(passed)
+    let passed = u64::try_from(now.millis() - bucket.at.millis()).unwrap_or(0) * 1000;
+    bucket.spent_us.saturating_sub(passed)
 }
 
 fn creates(request: &Request) -> bool {

@@ -34,8 +34,11 @@ fn a_credited_payment_survives_a_reorg_that_keeps_it() {
         let before = shop.lease_until("the lease to be active", &rented.lease, |lease| {
             lease["state"] == "active"
         });
-        shop.node.reorg(3);
-        shop.wait_for_tip();
+        shop.node.reorg_empty(3);
+        shop.lease_until("the lease to be at risk", &rented.lease, |lease| {
+            lease["flags"] == serde_json::json!(["at_risk"]) && lease["state"] == "active"
+        });
+        shop.node.mine(1);
         let after = shop.lease_until("the lease to be safe again", &rented.lease, |lease| {
             lease["flags"].as_array().is_some_and(Vec::is_empty)
         });

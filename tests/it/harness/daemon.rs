@@ -102,6 +102,8 @@ impl Shop {
         // Fails only when another test of this process was first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let node = Bitcoind::start();
+        // A reorg must not make the coins that pay immature again.
+        node.mine(20);
         let descriptor = public_descriptor(&node);
         let shop = Self {
             node,
