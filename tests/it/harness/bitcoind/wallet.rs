@@ -39,9 +39,12 @@ impl Bitcoind {
         text(&self.wallet("getnewaddress", json!([])))
     }
 
-    /// Confirmed coins of the wallet that no unconfirmed transaction spends.
+    /// Confirmed coins of the wallet that no unconfirmed transaction spends, the oldest first:
+    /// a reorg makes the youngest immature again, and what spends them is dropped.
     pub fn coins(&self) -> Vec<OutPoint> {
-        let list = self.wallet("listunspent", json!([1]));
+        let mut list = self.wallet("listunspent", json!([1]));
+        let depth = |coin: &Value| std::cmp::Reverse(coin["confirmations"].as_u64());
+        list.as_array_mut().unwrap().sort_by_key(depth);
         let coin = |coin: &Value| OutPoint {
             txid: txid(&coin["txid"]),
             vout: u32::try_from(coin["vout"].as_u64().unwrap()).unwrap(),
@@ -51,10 +54,7 @@ impl Bitcoind {
 
     /// Pays an address; the transaction can be replaced.
     pub fn send(&self, address: &str, sat: u64) -> Txid {
-        let params = json!({
-            "address": address, "amount": btc(sat), "fee_rate": FEERATE_SAT_VB, "replaceable": true,
-        });
-        txid(&self.wallet("sendtoaddress", params))
+        self.send_many(&[(address, sat)])
     }
 
     /// Pays several outputs in one transaction, also several to one address.
