@@ -125,10 +125,10 @@ impl<'p> Fields<'p> {
                 }
                 found.map(SecretString::from)
             }
-            (None, Some(path)) => match read_text(&base.join(path)) {
+            (None, Some(path)) => match read_text(&base.join(&path)) {
                 Ok(text) => Some(SecretString::from(text.trim_end_matches(['\r', '\n']))),
                 Err(message) => {
-                    self.wrong(&file_key, message);
+                    self.wrong(&file_key, format!("the file {path:?} {message}"));
                     None
                 }
             },

@@ -80,11 +80,11 @@ pub(crate) fn parse_toml(place: &str, text: &str) -> Result<toml::Table, Problem
     })
 }
 
-/// Reads a text file whole, with a message that says what to do when that fails.
+/// Reads a text file whole. The error does not name the file.
 pub(crate) fn read_text(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => format!("{} does not exist", path.display()),
-        _ => format!("{} cannot be read: {error}", path.display()),
+        std::io::ErrorKind::NotFound => "does not exist".to_owned(),
+        _ => format!("cannot be read: {error}"),
     })
 }
 
