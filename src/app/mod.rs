@@ -14,6 +14,7 @@ pub mod error;
 pub mod idempotent;
 pub mod issue;
 pub mod operate;
+pub mod read;
 pub mod readiness;
 pub mod record_tx;
 pub mod register;

@@ -2,9 +2,12 @@
 //! Decides nothing about money or time. Called by the daemon.
 
 pub mod api;
+pub mod auth;
+pub mod create;
 pub mod error;
 pub mod json;
 pub mod limits;
+pub mod openapi;
 pub mod source;
 
 use std::sync::Arc;
@@ -29,6 +32,7 @@ use crate::app::{Code, Refusal};
 use crate::clock::SharedClock;
 use crate::db::Db;
 use crate::keys::Keys;
+use crate::live::Live;
 
 pub use error::Problem;
 
@@ -54,6 +58,8 @@ pub struct HttpState {
     pub sources: Arc<source::Sources>,
     /// Requests by source.
     pub limits: Arc<limits::Limits>,
+    /// Wakes whoever waits for a change.
+    pub live: Live,
     /// Ends open streams.
     pub shutdown: CancellationToken,
     /// Renders the metrics; `None` when nothing was installed.
@@ -80,18 +86,17 @@ impl HttpState {
     }
 }
 
-/// The routes, with everything that holds for all of them. `streams` are routes that stay open:
-/// they get no time-out.
-pub fn router(state: HttpState, streams: Router<HttpState>, pages: Router<HttpState>) -> Router {
-    let quick = api::router()
-        .merge(pages)
+/// The routes, with everything that holds for all of them, and `more`.
+pub fn router(state: HttpState, more: Router<HttpState>) -> Router {
+    let quick = openapi::router()
+        .merge(more)
         .layer(TimeoutLayer::with_status_code(
             StatusCode::SERVICE_UNAVAILABLE,
             Duration::from_secs(90),
         ))
         .layer(middleware::from_fn_with_state(state.clone(), limits::limit));
     quick
-        .merge(streams)
+        .merge(api::streams::router())
         .fallback(no_such_page)
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn(measure))
