@@ -6,6 +6,8 @@ pub mod ids;
 pub mod invoice;
 pub mod lease;
 pub mod ledger;
+#[cfg(test)]
+mod model;
 pub mod payment;
 pub mod policy;
 pub mod price;
