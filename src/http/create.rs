@@ -75,9 +75,17 @@ impl Creating {
         }
     }
 
+    /// The token of a new claim; `None` when a claim is joined.
+    pub fn token(&self) -> Option<&str> {
+        match &self.owner {
+            Owner::New(token) => Some(token),
+            Owner::Joined(_) => None,
+        }
+    }
+
     /// The answer, with the claim token when there is a new one.
     pub fn answer(self, mut outcome: Outcome) -> Response {
-        if let Owner::New(token) = self.owner {
+        if let Some(token) = self.token() {
             outcome.body["claim_token"] = json!(token);
         }
         answer(outcome)

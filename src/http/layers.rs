@@ -100,6 +100,16 @@ pub(super) fn cors() -> CorsLayer {
         .max_age(Duration::from_secs(3600))
 }
 
+/// Refuses forms that another site sends: its visitors would ask for leases without knowing.
+pub(super) async fn own_forms(request: Request, next: Next) -> Response {
+    let site = request.headers().get("sec-fetch-site").map(HeaderValue::as_bytes);
+    if !request.method().is_safe() && site == Some(b"cross-site") {
+        let detail = "this form was sent by another site; open the page here and send it again";
+        return Problem::from(Refusal::new(Code::Forbidden, detail)).into_response();
+    }
+    next.run(request).await
+}
+
 /// The answer after a panic. Its message was printed by the panic hook; nothing of it is told.
 pub(super) fn panicked(_: Box<dyn Any + Send>) -> Response {
     tracing::error!("a request handler panicked");

@@ -85,12 +85,14 @@ impl Budgets {
     }
 }
 
+/// True for calls that take an address. Those of pages are named by `Router::route` patterns in
+/// `pages`: `/resources/{id}` and `/leases/{id}/more`.
 fn creates(request: &Request) -> bool {
     let path = request.uri().path();
-    let ending = ["/leases", "/invoices", "/donations", "/bids", "/investments"];
-    request.method() == Method::POST
-        && path.starts_with("/v1/")
-        && ending.iter().any(|end| path.ends_with(end))
+    let call = ["/leases", "/invoices", "/donations", "/bids", "/investments"];
+    let of_api = path.starts_with("/v1/") && call.iter().any(|end| path.ends_with(end));
+    let of_page = path.starts_with("/resources/") || path.ends_with("/more");
+    request.method() == Method::POST && (of_api || of_page)
 }
 
 /// Answers 429 with Retry-After when a source's budget is used up.

@@ -9,6 +9,7 @@ pub mod json;
 mod layers;
 pub mod limits;
 pub mod openapi;
+pub mod pages;
 pub mod source;
 
 use std::sync::Arc;
@@ -55,6 +56,8 @@ pub struct HttpState {
     pub limits: Arc<limits::Limits>,
     /// Wakes whoever waits for a change.
     pub live: Live,
+    /// Whether a faucet pays invoices: on the private network of `leasehold dev` only.
+    pub faucet: bool,
     /// Ends open streams.
     pub shutdown: CancellationToken,
     /// Renders the metrics; `None` when nothing was installed.
@@ -103,9 +106,14 @@ pub fn router(state: HttpState, more: Router<HttpState>) -> Router {
         .layer(layers::cors())
         .layer(layers::api_policy())
         .layer(layers::not_stored());
+    let pages = pages::router()
+        .merge(more)
+        .layer(middleware::from_fn(layers::own_forms))
+        .layer(timed())
+        .layer(limited);
     calls
         .merge(api.docs)
-        .merge(more.layer(timed()).layer(limited))
+        .merge(pages)
         .fallback(layers::no_such_page)
         .method_not_allowed_fallback(layers::no_such_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))

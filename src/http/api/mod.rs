@@ -1,6 +1,7 @@
 //! The calls, one file a noun. Each is documented where it is written.
 
 pub mod access;
+pub mod admin;
 pub mod claims;
 pub mod health;
 pub mod invoices;
@@ -23,5 +24,5 @@ pub fn customers() -> OpenApiRouter<HttpState> {
 
 /// Calls of proxies, supervisors and operators: not limited by source.
 pub fn machines() -> OpenApiRouter<HttpState> {
-    OpenApiRouter::new().merge(access::router()).merge(health::router())
+    OpenApiRouter::new().merge(access::router()).merge(health::router()).merge(admin::router())
 }
