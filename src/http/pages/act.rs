@@ -1,9 +1,8 @@
 //! The forms of the pages. Each does what the API does, then shows the next page.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use axum::extract::{Form, Path, State};
+use axum::extract::{Form, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::{Map, Value};
@@ -19,6 +18,7 @@ use crate::domain::bearer::token_hash;
 use crate::domain::ids::LeaseId;
 use crate::http::auth::Holder;
 use crate::http::create::Creating;
+use crate::http::json::Path;
 use crate::http::source::Source;
 use crate::http::{HttpState, Problem};
 
@@ -44,12 +44,12 @@ pub(super) async fn request(
     Form(form): Form<HashMap<String, String>>,
 ) -> Result<Response, Wrong> {
     let holder = holder(&state, &headers).await?;
-    let creating = Creating::new(&state, &HeaderMap::new(), "/resources", &[])?;
-    match ask(&state, source, &id, &form, &creating, holder.as_ref()).await {
+    let creating = Creating::new(&state, &HeaderMap::new(), "/resources", holder.as_ref(), &[])?;
+    match ask(&state, source, &id, &form, &creating).await {
         Ok(invoice) => {
             let mut response = Redirect::to(&format!("/checkout/{invoice}")).into_response();
-            if holder.is_none() {
-                set_cookie(&state, &mut response, &creating.token)?;
+            if let Some(token) = creating.token() {
+                set_cookie(&state, &mut response, token)?;
             }
             Ok(response)
         }
@@ -76,7 +76,6 @@ async fn ask(
     id: &str,
     form: &HashMap<String, String>,
     creating: &Creating,
-    holder: Option<&Holder>,
 ) -> Result<String, AppError> {
     let params: Map<String, Value> = form
         .iter()
@@ -85,13 +84,13 @@ async fn ask(
         .map(|(name, value)| (name.to_owned(), Value::from(value)))
         .collect();
     let item = RequestLease {
-        shop: Arc::clone(&state.shop),
+        shop: state.shop_for(&source),
         now: state.clock.now(),
         resource: id.to_owned(),
         duration_s: minutes(form)?,
         params,
         refund_address: None,
-        claim: creating.claim(holder),
+        claim: creating.claim(),
         source: Some(source.name),
         key: None,
     };
@@ -122,7 +121,7 @@ pub(super) async fn more(
     Form(form): Form<HashMap<String, String>>,
 ) -> Result<Response, Wrong> {
     let item = AddInvoice {
-        shop: Arc::clone(&state.shop),
+        shop: state.shop_for(&source),
         now: state.clock.now(),
         lease: lease_id(&id)?,
         ask: Ask::Duration(minutes(&form)?),

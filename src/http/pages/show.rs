@@ -1,7 +1,7 @@
 //! The pages that only show.
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 
@@ -14,6 +14,7 @@ use crate::domain::invoice::InvoiceStatus;
 use crate::domain::lease::snapshot::LeaseState;
 use crate::domain::resource::ParamRule;
 use crate::domain::uri::{btc_text, payment_uri_for_qr, sat_text};
+use crate::http::json::Path;
 use crate::http::{HttpState, Problem};
 use crate::qr;
 

@@ -1,7 +1,7 @@
 //! Payments for operators: the inbox of money that found no lease, and what becomes of it.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -17,7 +17,7 @@ use crate::domain::ids::LeaseId;
 use crate::http::api::leases::refund_address;
 use crate::http::auth::{Operator, Scope};
 use crate::http::error::ProblemBody;
-use crate::http::json::{Body, Query};
+use crate::http::json::{Body, Path, Query};
 use crate::http::{HttpState, Problem};
 
 pub(super) fn router() -> OpenApiRouter<HttpState> {
