@@ -2,6 +2,7 @@
 
 mod amounts;
 mod late;
+mod mempool;
 
 use bitcoin::Txid;
 use leasehold::domain::time::Timestamp;
