@@ -3,6 +3,8 @@
 mod amounts;
 mod late;
 mod mempool;
+mod reorg;
+mod reversal;
 
 use bitcoin::Txid;
 use leasehold::domain::time::Timestamp;
