@@ -1,6 +1,8 @@
 //! The rows of the table of cases: each on the built program, over its API, on a real node.
 
 mod amounts;
+mod creates;
+mod kills;
 mod late;
 mod mempool;
 mod reorg;
