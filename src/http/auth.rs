@@ -21,17 +21,26 @@ fn unauthorized(detail: &str) -> Problem {
     Refusal::new(Code::Unauthorized, detail).into()
 }
 
+/// A secret came and is none of ours.
+fn bad_token(detail: &str) -> Problem {
+    unauthorized(detail).bad_token()
+}
+
 fn forbidden(detail: &str) -> Problem {
     Refusal::new(Code::Forbidden, detail).into()
 }
 
-/// The value after `Bearer`, if a header is there.
+/// The value after `Bearer`. What a proxy wants for itself, `Basic …`, is not meant for us.
 pub(super) fn bearer(parts: &Parts) -> Result<Option<Bearer<'_>>, Problem> {
     let Some(value) = parts.headers.get(header::AUTHORIZATION) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default();
-    Bearer::from_header(text).map(Some).ok_or_else(|| {
-        unauthorized("send a claim token, an API key or a lease token as Authorization: Bearer …")
-    })
+    let ours = text.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer"));
+    match Bearer::from_header(text) {
+        None if ours => Err(bad_token(
+            "send a claim token, an API key or a lease token as Authorization: Bearer …",
+        )),
+        found => Ok(found),
+    }
 }
 
 /// Whoever holds a claim token.
@@ -60,7 +69,7 @@ impl OptionalFromRequestParts<HttpState> for Holder {
         let Some(Bearer::Claim(token)) = bearer(parts)? else { return Ok(None) };
         let mut conn = state.db.read().await?;
         let claim = db::claim::find_by_hash(&mut conn, &token_hash(token)).await?;
-        let claim = claim.ok_or_else(|| unauthorized("this claim token is not known"))?;
+        let claim = claim.ok_or_else(|| bad_token("this claim token is not known"))?;
         Ok(Some(Self(claim)))
     }
 }
@@ -132,7 +141,7 @@ impl FromRequestParts<HttpState> for Operator {
         drop(conn);
         let key = key
             .filter(|key| key.revoked_at.is_none())
-            .ok_or_else(|| unauthorized("this API key is not known, or was revoked"))?;
+            .ok_or_else(|| bad_token("this API key is not known, or was revoked"))?;
         let now = state.clock.now();
         if key.used_at.is_none_or(|at| at.seconds_until(now) >= USED_EVERY_S) {
             // In the queue already; nobody has to wait for it.

@@ -1,7 +1,7 @@
 //! Who may come in: the gate for proxies, token introspection, the published keys.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -18,7 +18,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::token::{Claims, Expected, verify};
 use crate::http::auth::{Operator, Scope, bearer};
 use crate::http::error::ProblemBody;
-use crate::http::json::Query;
+use crate::http::json::{Path, Query};
 use crate::http::{HttpState, Problem};
 use crate::live::gate::Pass;
 

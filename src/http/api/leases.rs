@@ -1,14 +1,14 @@
 //! Leases: asked for by anybody, managed by whoever has the claim token.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -18,7 +18,7 @@ use crate::app::add_invoice::{AddInvoice, Ask};
 use crate::app::change_claim::RotateClaim;
 use crate::app::change_params::ChangeParams;
 use crate::app::request_lease::RequestLease;
-use crate::app::view::{self, LeaseView};
+use crate::app::view::{self, InvoiceView, LeaseView};
 use crate::app::{Code, Refusal, read};
 use crate::db::lease::LeaseRow;
 use crate::domain::bearer::{Origin, token_hash};
@@ -26,9 +26,9 @@ use crate::domain::ids::LeaseId;
 use crate::domain::lease::snapshot::LeaseState;
 use crate::domain::token::{Claims, Subject, sign};
 use crate::http::auth::Holder;
-use crate::http::create::{Creating, answer};
+use crate::http::create::{Creating, answer, nonce};
 use crate::http::error::ProblemBody;
-use crate::http::json::{Body, Query};
+use crate::http::json::{Body, Path, Query};
 use crate::http::source::Source;
 use crate::http::{HttpState, Problem};
 
@@ -59,6 +59,51 @@ struct NewLease {
     refund_address: Option<String>,
 }
 
+/// What a request for a lease gets.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what the use case answers")]
+struct NewLeaseAnswer {
+    /// The lease, not paid yet.
+    lease: LeaseView,
+    /// Its first invoice: where to pay.
+    invoice: InvoiceView,
+    /// Manages the lease. Left out when the request carried a claim token, whose claim the lease
+    /// joins.
+    claim_token: Option<String>,
+}
+
+/// What a request to pay for more gets.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what the use case answers")]
+struct NewInvoiceAnswer {
+    /// Where to pay.
+    invoice: InvoiceView,
+}
+
+/// A lease with what only its holder sees.
+#[derive(Serialize, ToSchema)]
+struct HeldLease {
+    /// What everybody sees.
+    #[serde(flatten)]
+    lease: LeaseView,
+    /// What its holder handed in.
+    params: BTreeMap<String, String>,
+    /// How to get in; `null` for a resource that needs no more than the lease's token.
+    #[schema(value_type = Option<Object>)]
+    access: Option<Value>,
+}
+
+/// A lease as anybody sees it, or as its holder does.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes two answers")]
+enum AnyLease {
+    /// With the claim token.
+    Held(HeldLease),
+    /// Without it.
+    Public(LeaseView),
+}
+
 /// Checks a refund address of the body.
 pub(super) fn refund_address(
     state: &HttpState,
@@ -75,7 +120,8 @@ pub(super) fn refund_address(
 /// Ask for time on a resource: an address of its own, and a claim token that manages it.
 #[utoipa::path(post, path = "/v1/leases", tag = "leases", request_body = NewLease,
     params(("idempotency-key" = Option<String>, Header, description = "Ask twice, create once")),
-    responses((status = 201, description = "{lease, invoice, claim_token}", body = Object),
+    responses((status = 201, description = "The lease, its first invoice and its claim token",
+            body = NewLeaseAnswer),
         (status = 404, description = "unknown_resource", body = ProblemBody),
         (status = 409, description = "sold_out, resource_paused", body = ProblemBody),
         (status = 422, description = "invalid_request, duration_out_of_range, \
@@ -90,21 +136,20 @@ async fn create(
     headers: HeaderMap,
     body: Body<NewLease>,
 ) -> Result<Response, Problem> {
-    let creating = Creating::new(&state, &headers, "/v1/leases", &body.bytes)?;
+    let creating = Creating::new(&state, &headers, "/v1/leases", holder.as_ref(), &body.bytes)?;
     let value = body.value;
     let item = RequestLease {
-        shop: Arc::clone(&state.shop),
+        shop: state.shop_for(&source),
         now: state.clock.now(),
         refund_address: refund_address(&state, value.refund_address.as_deref())?,
         resource: value.resource,
         duration_s: value.duration_s,
         params: value.params,
-        claim: creating.claim(holder.as_ref()),
+        claim: creating.claim(),
         source: Some(source.name),
         key: creating.key.clone(),
     };
-    let outcome = state.db.write(item).await?;
-    Ok(answer(outcome, holder.is_none().then_some(creating.token.as_str())))
+    Ok(creating.answer(state.db.write(item).await?))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -121,7 +166,8 @@ struct Wait {
 /// A lease as anybody sees it; with the claim token also `params` and `access`.
 #[utoipa::path(get, path = "/v1/leases/{id}", tag = "leases",
     params(("id" = String, Path, description = "The lease's id"), Wait),
-    responses((status = 200, description = "The lease", body = LeaseView),
+    responses((status = 200, description = "The lease; params and access only with the claim \
+            token", body = AnyLease, headers(("etag" = String, description = "For If-None-Match"))),
         (status = 304, description = "Unchanged since If-None-Match"),
         (status = 401, description = "unauthorized", body = ProblemBody),
         (status = 404, description = "not_found", body = ProblemBody)))]
@@ -133,23 +179,34 @@ async fn find(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let row = wait_for(&state, &id, &wait).await?;
-    let tag = format!("\"{}\"", row.seq);
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let matches = known.is_some_and(|known| known.split(',').any(|one| one.trim() == tag));
-    let mut response = if matches {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        let mut body = json!(view::lease(&row, &state.scene()));
-        if let Some(holder) = holder {
-            holder.must_hold(&row.claim)?;
-            body["params"] = json!(row.params);
-            body["access"] = Value::Null;
-        }
-        Json(body).into_response()
+    if let Some(holder) = &holder {
+        holder.must_hold(&row.claim)?;
+    }
+    let tag = tag(&row, holder.is_some());
+    let known = headers.get_all(header::IF_NONE_MATCH).iter();
+    let mut known = known.filter_map(|value| value.to_str().ok()).flat_map(|all| all.split(','));
+    let mut response = match known.any(|one| one.trim() == tag || one.trim() == "*") {
+        true => StatusCode::NOT_MODIFIED.into_response(),
+        false if holder.is_some() => Json(held_view(&state, &row)).into_response(),
+        false => Json(view::lease(&row, &state.scene())).into_response(),
     };
+    let headers = response.headers_mut();
     let tag = HeaderValue::from_str(&tag).map_err(|_| Problem::internal())?;
-    response.headers_mut().insert(header::ETAG, tag);
+    headers.insert(header::ETAG, tag);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(header::VARY, HeaderValue::from_static("authorization"));
     Ok(response)
+}
+
+/// Changes with `seq` and with who asks. Weak: fields that the clock drives change without it.
+fn tag(row: &LeaseRow, held: bool) -> String {
+    format!("W/\"{}{}\"", row.seq, if held { "-held" } else { "" })
+}
+
+/// A lease as the holder of its claim sees it.
+fn held_view(state: &HttpState, row: &LeaseRow) -> HeldLease {
+    let lease = view::lease(row, &state.scene());
+    HeldLease { lease, params: row.params.clone(), access: None }
 }
 
 async fn wait_for(state: &HttpState, id: &str, wait: &Wait) -> Result<LeaseRow, Problem> {
@@ -195,7 +252,7 @@ fn lease_id(id: &str) -> Result<LeaseId, Refusal> {
 #[utoipa::path(post, path = "/v1/leases/{id}/invoices", tag = "leases", request_body = NewInvoice,
     params(("id" = String, Path, description = "The lease's id"),
         ("idempotency-key" = Option<String>, Header, description = "Ask twice, create once")),
-    responses((status = 201, description = "{invoice}", body = Object),
+    responses((status = 201, description = "The invoice", body = NewInvoiceAnswer),
         (status = 404, description = "not_found", body = ProblemBody),
         (status = 409, description = "lease_ended, resource_paused", body = ProblemBody),
         (status = 422, description = "invalid_request, duration_out_of_range, amount_too_small",
@@ -208,7 +265,7 @@ async fn add_invoice(
     body: Body<NewInvoice>,
 ) -> Result<Response, Problem> {
     let endpoint = format!("/v1/leases/{id}/invoices");
-    let creating = Creating::new(&state, &headers, &endpoint, &body.bytes)?;
+    let creating = Creating::new(&state, &headers, &endpoint, None, &body.bytes)?;
     let ask = match (body.value.duration_s, body.value.amount_sat) {
         (Some(seconds), None) => Ask::Duration(seconds),
         (None, Some(sat)) => Ask::Amount(sat),
@@ -218,7 +275,7 @@ async fn add_invoice(
         }
     };
     let item = AddInvoice {
-        shop: Arc::clone(&state.shop),
+        shop: state.shop_for(&source),
         now: state.clock.now(),
         lease: lease_id(&id)?,
         ask,
@@ -226,7 +283,7 @@ async fn add_invoice(
         source: Some(source.name),
         key: creating.key,
     };
-    Ok(answer(state.db.write(item).await?, None))
+    Ok(answer(state.db.write(item).await?))
 }
 
 /// The lease, if its claim is held.
@@ -300,14 +357,11 @@ async fn change(
     Path(id): Path<String>,
     holder: Holder,
     body: Body<LeaseChange>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<HeldLease>, Problem> {
     held(&state, &id, &holder).await?;
     let item = ChangeParams { lease: lease_id(&id)?, params: body.value.params };
     let row = state.db.write(item).await?;
-    let mut answer = json!(view::lease(&row, &state.scene()));
-    answer["params"] = json!(row.params);
-    answer["access"] = Value::Null;
-    Ok(Json(answer))
+    Ok(Json(held_view(&state, &row)))
 }
 
 /// Give the lease back; what is unused can be refunded.
@@ -348,10 +402,8 @@ async fn rotate(
     holder: Holder,
 ) -> Result<Json<RotatedClaim>, Problem> {
     let row = held(&state, &id, &holder).await?;
-    let mut nonce = [0; 32];
-    getrandom::fill(&mut nonce).map_err(|_| Problem::internal())?;
     let endpoint = format!("/v1/leases/{id}/rotate-claim");
-    let claim_token = state.keys.claim_secret.token(&endpoint, Origin::Nonce(&nonce), &[]);
+    let claim_token = state.keys.claim_secret.token(&endpoint, Origin::Nonce(&nonce()?), &[]);
     let item = RotateClaim { claim: row.claim, token_hash: token_hash(&claim_token) };
     state.db.write(item).await?;
     Ok(Json(RotatedClaim { claim_token }))

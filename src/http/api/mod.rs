@@ -1,6 +1,7 @@
 //! The calls, one file a noun. Each is documented where it is written.
 
 pub mod access;
+pub mod admin;
 pub mod claims;
 pub mod health;
 pub mod invoices;
@@ -12,13 +13,16 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::HttpState;
 
-/// All calls that are answered at once.
-pub fn router() -> OpenApiRouter<HttpState> {
+/// Calls of customers: limited by source.
+pub fn customers() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new()
         .merge(resources::router())
         .merge(leases::router())
         .merge(invoices::router())
         .merge(claims::router())
-        .merge(access::router())
-        .merge(health::router())
+}
+
+/// Calls of proxies, supervisors and operators: not limited by source.
+pub fn machines() -> OpenApiRouter<HttpState> {
+    OpenApiRouter::new().merge(access::router()).merge(health::router()).merge(admin::router())
 }

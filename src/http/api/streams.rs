@@ -4,27 +4,29 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
-use axum::routing::get;
 use futures_util::Stream;
 use futures_util::stream::unfold;
 use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::{read, view};
 use crate::db;
+use crate::http::error::ProblemBody;
+use crate::http::json::Path;
 use crate::http::{HttpState, Problem};
 use crate::live::Subscription;
 
 /// The routes.
-pub fn router() -> Router<HttpState> {
-    Router::new()
-        .route("/v1/invoices/{id}/events", get(invoice))
-        .route("/v1/leases/{id}/events", get(lease))
-        .route("/v1/resources/{id}/events", get(resource))
+pub fn router() -> OpenApiRouter<HttpState> {
+    OpenApiRouter::new()
+        .routes(routes!(invoice_events))
+        .routes(routes!(lease_events))
+        .routes(routes!(resource_events))
 }
 
 /// What is shown.
@@ -104,7 +106,14 @@ async fn next(mut open: Open) -> Option<(Result<Event, Infallible>, Open)> {
     }
 }
 
-async fn invoice(
+/// An invoice at each change, as a stream of server-sent events.
+#[utoipa::path(get, path = "/v1/invoices/{id}/events", tag = "invoices",
+    params(("id" = String, Path, description = "The invoice's id"),
+        ("last-event-id" = Option<String>, Header, description = "The last id that was seen")),
+    responses((status = 200, description = "The object now and at each change, its seq as id",
+            content_type = "text/event-stream", body = String),
+        (status = 404, description = "not_found", body = ProblemBody)))]
+async fn invoice_events(
     State(state): State<HttpState>,
     Path(id): Path<String>,
     headers: HeaderMap,
@@ -112,7 +121,14 @@ async fn invoice(
     open(state, Kind::Invoice, id, headers).await
 }
 
-async fn lease(
+/// A lease at each change, as a stream of server-sent events.
+#[utoipa::path(get, path = "/v1/leases/{id}/events", tag = "leases",
+    params(("id" = String, Path, description = "The lease's id"),
+        ("last-event-id" = Option<String>, Header, description = "The last id that was seen")),
+    responses((status = 200, description = "The object now and at each change, its seq as id",
+            content_type = "text/event-stream", body = String),
+        (status = 404, description = "not_found", body = ProblemBody)))]
+async fn lease_events(
     State(state): State<HttpState>,
     Path(id): Path<String>,
     headers: HeaderMap,
@@ -120,7 +136,14 @@ async fn lease(
     open(state, Kind::Lease, id, headers).await
 }
 
-async fn resource(
+/// A resource at each change, as a stream of server-sent events.
+#[utoipa::path(get, path = "/v1/resources/{id}/events", tag = "resources",
+    params(("id" = String, Path, description = "The resource's id"),
+        ("last-event-id" = Option<String>, Header, description = "The last id that was seen")),
+    responses((status = 200, description = "The object now and at each change, its seq as id",
+            content_type = "text/event-stream", body = String),
+        (status = 404, description = "unknown_resource", body = ProblemBody)))]
+async fn resource_events(
     State(state): State<HttpState>,
     Path(id): Path<String>,
     headers: HeaderMap,
