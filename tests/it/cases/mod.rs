@@ -1,7 +1,12 @@
 //! The rows of the table of cases: each on the built program, over its API, on a real node.
 
 mod amounts;
+mod creates;
+mod kills;
 mod late;
+mod mempool;
+mod reorg;
+mod reversal;
 
 use bitcoin::Txid;
 use leasehold::domain::time::Timestamp;

@@ -42,7 +42,8 @@ pub struct Shop {
     pub node: Bitcoind,
     folder: PathBuf,
     pub(super) database: String,
-    descriptor: String,
+    /// What it sells addresses of.
+    pub descriptor: String,
     server: Option<Server>,
     pub(super) runtime: tokio::runtime::Runtime,
     client: reqwest::Client,
@@ -71,6 +72,11 @@ pub struct Rented {
 /// Runs `body` with a shop on SQLite, then with another on PostgreSQL.
 pub fn each(body: impl Fn(&mut Shop) + Sync) {
     each_place(async |place| in_shop(place, "", &body));
+}
+
+/// As [`each`], with more lines of configuration.
+pub fn each_with(config: &str, body: impl Fn(&mut Shop) + Sync) {
+    each_place(async |place| in_shop(place, config, &body));
 }
 
 /// Runs `body` with a shop on SQLite only: for what does not reach the database's dialect.
