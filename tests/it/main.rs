@@ -1,5 +1,6 @@
 //! The one integration binary.
 
+mod beside;
 mod chain;
 mod cli;
 mod harness;
