@@ -12,6 +12,7 @@ pub mod dev;
 pub mod domain;
 pub mod http;
 pub mod keys;
+pub mod live;
 pub mod qr;
 mod settings;
 pub mod worker;
