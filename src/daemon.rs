@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use futures_util::FutureExt;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -17,6 +18,7 @@ use crate::app::api_keys::CreateKey;
 use crate::app::apply_catalog::{ApplyCatalog, Fate};
 use crate::app::readiness::{Readiness, ReadinessReceiver};
 use crate::app::register::{Register, Registered};
+use crate::app::rescan::{self, RescanHandle};
 use crate::app::shop::{Limits, Shop};
 use crate::chain::bitcoind::Bitcoind;
 use crate::chain::rpc::Login;
@@ -28,6 +30,7 @@ use crate::domain::keychain::Keychain;
 use crate::http::source::Sources;
 use crate::http::{self, HttpState};
 use crate::keys::{self, Keys};
+use crate::live::Live;
 use crate::worker::follow::{Follow, Settings};
 use crate::worker::{housekeeping, run_every, send_again};
 
@@ -47,10 +50,15 @@ pub struct Daemon {
     pub node: Arc<Bitcoind>,
     /// What is known of the chain now.
     pub readiness: ReadinessReceiver,
+    /// Wakes whoever waits for a change.
+    pub live: Live,
+    /// Asks the follower to read blocks again.
+    pub rescan: RescanHandle,
     /// Ends everything.
     pub shutdown: CancellationToken,
     /// The address it listens on.
     pub bound: SocketAddr,
+    metrics: Option<PrometheusHandle>,
     listener: Option<TcpListener>,
     writer: JoinHandle<()>,
     tasks: JoinSet<anyhow::Result<()>>,
@@ -65,6 +73,8 @@ impl Daemon {
     /// # Errors
     /// What is wrong, and what to do about it.
     pub async fn start(config: Config, clock: SharedClock) -> anyhow::Result<Self> {
+        // Fails only when one is installed already, as by a second daemon in a test.
+        let metrics = PrometheusBuilder::new().install_recorder().ok();
         let listener = TcpListener::bind(config.listen)
             .await
             .with_context(|| format!("cannot listen on {}; is it in use?", config.listen))?;
@@ -97,6 +107,8 @@ impl Daemon {
             public_url: config.public_url(bound),
         });
         let (sender, readiness) = watch::channel(Readiness::default());
+        let live = Live::new(db.clone());
+        let (rescan, _desk) = rescan::channel();
         let mut daemon = Self {
             config,
             db,
@@ -105,8 +117,11 @@ impl Daemon {
             keys,
             node,
             readiness,
+            live,
+            rescan,
             shutdown: CancellationToken::new(),
             bound,
+            metrics,
             listener: Some(listener),
             writer,
             tasks: JoinSet::new(),
@@ -126,6 +141,8 @@ impl Daemon {
         let (db, clock) = (self.db.clone(), self.clock.clone());
         let follow = Follow::new(self.node.clone(), db.clone(), clock.clone(), settings, readiness);
         self.spawn(follow.run(self.shutdown.clone()));
+        let live = self.live.clone();
+        self.spawn(live.run(self.readiness.clone(), self.shutdown.clone()));
         let (node, shutdown) = (self.node.clone(), self.shutdown.clone());
         let (work_db, work_clock) = (db.clone(), clock.clone());
         let step = move || {
@@ -137,6 +154,14 @@ impl Daemon {
             .boxed()
         };
         self.spawn(run_every("send again", Duration::from_secs(1), shutdown, step));
+        if let Some(handle) = self.metrics.clone() {
+            let upkeep = move || {
+                handle.run_upkeep();
+                futures_util::future::ready(Ok(())).boxed()
+            };
+            let shutdown = self.shutdown.clone();
+            self.spawn(run_every("metrics", Duration::from_secs(5), shutdown, upkeep));
+        }
         let step = move || {
             let (db, clock) = (db.clone(), clock.clone());
             async move { housekeeping::step(&db, &clock).await }.boxed()
@@ -145,8 +170,8 @@ impl Daemon {
         self.spawn(run_every("housekeeping", Duration::from_secs(3600), shutdown, step));
     }
 
-    /// The routes of this server, with `more` of its own.
-    pub fn router(&self, more: axum::Router<HttpState>) -> axum::Router {
+    /// The routes of this server; `faucet` are those of a private network that pays by itself.
+    pub fn router(&self, faucet: Option<axum::Router<HttpState>>) -> axum::Router {
         let limits = &self.config.limits;
         let state = HttpState {
             db: self.db.clone(),
@@ -160,10 +185,14 @@ impl Daemon {
                 shared: limits.shared_source.iter().copied().collect(),
             }),
             limits: Arc::new(http::limits::Limits::new(limits.create_per_minute)),
+            live: self.live.clone(),
+            streams: Arc::default(),
+            rescan: self.rescan.clone(),
+            faucet: faucet.is_some(),
             shutdown: self.shutdown.clone(),
-            metrics: None,
+            metrics: self.metrics.clone(),
         };
-        http::router(state, axum::Router::new(), more)
+        http::router(state, faucet.unwrap_or_default())
     }
 
     /// Starts one more task; when it ends, everything ends.

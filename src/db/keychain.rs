@@ -98,3 +98,22 @@ pub async fn highest_seen(conn: &mut Conn, id: u32) -> Result<Option<u32>, DbErr
         .await?;
     Ok(u32::try_from(Row::new(&row, "keychain").i64("highest_seen_index")?).ok())
 }
+
+/// The gap limit that a wallet needs to see all money: one more than the longest run of unused
+/// indexes below the highest one that got money.
+pub async fn gap(conn: &mut Conn, id: u32) -> Result<u32, DbError> {
+    let rows = sqlx::query(
+        "SELECT DISTINCT derivation_index FROM payment WHERE keychain = $1 AND branch = 0 \
+         ORDER BY derivation_index",
+    )
+    .bind(int(id))
+    .fetch_all(&mut *conn)
+    .await?;
+    let (mut expected, mut longest) = (0, 0);
+    for row in &rows {
+        let index = Row::new(row, "payment").u32("derivation_index")?;
+        longest = longest.max(index - expected);
+        expected = index + 1;
+    }
+    Ok(longest + 1)
+}

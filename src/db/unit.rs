@@ -76,3 +76,11 @@ pub async fn holds_of_source(
     .await?;
     Row::new(&row, "unit").u64("n")
 }
+
+/// Units that unpaid requests hold, of all resources.
+pub async fn count_held(conn: &mut Conn) -> Result<u64, DbError> {
+    let row = sqlx::query("SELECT COUNT(*) AS n FROM unit WHERE state = 'held'")
+        .fetch_one(&mut *conn)
+        .await?;
+    Row::new(&row, "unit").u64("n")
+}

@@ -49,7 +49,15 @@ pub struct Problem {
     code: Code,
     body: Box<ProblemBody>,
     retry_after_s: Option<u64>,
+    bad_token: bool,
 }
+
+/// The moment for `Retry-After`, for the layer that knows the time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RetryAt(pub Timestamp);
+
+const OUTCOME_UNKNOWN: &str = "it is not known whether this was done; send the same request with \
+     the same Idempotency-Key again, or look whether it was done";
 
 fn status(code: Code) -> StatusCode {
     match code {
@@ -89,6 +97,22 @@ impl Problem {
         self
     }
 
+    /// The same for a secret that came and is none of ours (RFC 6750 section 3).
+    #[must_use]
+    pub fn bad_token(mut self) -> Self {
+        self.bad_token = true;
+        self
+    }
+
+    /// It took too long. A change may still be made.
+    pub fn timed_out(reads: bool) -> Self {
+        let (code, detail) = match reads {
+            true => (Code::NotReady, "the answer took too long; try again"),
+            false => (Code::OutcomeUnknown, OUTCOME_UNKNOWN),
+        };
+        Refusal::new(code, detail).into()
+    }
+
     /// What it says.
     pub fn body(&self) -> &ProblemBody {
         &self.body
@@ -110,25 +134,43 @@ impl From<Refusal> for Problem {
                 .collect(),
             available_at: refusal.available_at,
         };
-        let retry_after_s = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
-        Self { code: refusal.code, body: Box::new(body), retry_after_s }
+        let retry_after_s = match (refusal.code, refusal.available_at) {
+            // The layer that knows the time says when.
+            (Code::TooManyUnpaid, Some(_)) => None,
+            (Code::TooManyUnpaid, None) => Some(60),
+            (Code::NotReady, _) => Some(5),
+            (Code::OutcomeUnknown, _) => Some(1),
+            _ => None,
+        };
+        Self { code: refusal.code, body: Box::new(body), retry_after_s, bad_token: false }
     }
 }
 
 impl From<DbError> for Problem {
     fn from(error: DbError) -> Self {
         if let DbError::OutcomeUnknown { .. } = error {
-            let detail = "it is not known whether this was done; ask again with the same \
-                          Idempotency-Key";
-            return Refusal::new(Code::OutcomeUnknown, detail).into();
+            tracing::warn!(%error, "a request has no answer");
+            return Refusal::new(Code::OutcomeUnknown, OUTCOME_UNKNOWN).into();
         }
-        tracing::error!(error = ?error, "the database failed");
         if error.is_temporary() {
+            tracing::warn!(%error, "a request was refused");
             let detail = "the database is not available; try again in some seconds";
             return Refusal::new(Code::NotReady, detail).into();
         }
+        tracing::error!(error = chain(&error), "a request failed");
         Self::internal()
     }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
 }
 
 impl From<AppError> for Problem {
@@ -150,8 +192,14 @@ impl IntoResponse for Problem {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if self.code == Code::Unauthorized {
-            let scheme = HeaderValue::from_static("Bearer");
-            headers.insert(header::WWW_AUTHENTICATE, scheme);
+            let challenge = HeaderValue::from_static(match self.bad_token {
+                true => "Bearer realm=\"leasehold\", error=\"invalid_token\"",
+                false => "Bearer realm=\"leasehold\"",
+            });
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if let (Code::TooManyUnpaid, Some(at)) = (self.code, self.body.available_at) {
+            response.extensions_mut().insert(RetryAt(at));
         }
         response
     }

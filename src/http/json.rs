@@ -27,13 +27,19 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default().to_owned();
         let bytes = Bytes::from_request(request, state).await.map_err(too_large)?;
         let essence = kind.split(';').next().unwrap_or_default().trim();
-        if !essence.eq_ignore_ascii_case("application/json") {
+        if !is_json(essence) {
             let detail = "send the body as Content-Type: application/json";
             return Err(Refusal::new(Code::UnsupportedMediaType, detail).into());
         }
         let value = parse(&bytes)?;
         Ok(Self { value, bytes })
     }
+}
+
+fn is_json(essence: &str) -> bool {
+    let essence = essence.to_ascii_lowercase();
+    essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
 fn too_large(rejection: BytesRejection) -> Problem {
@@ -51,12 +57,10 @@ fn too_large(rejection: BytesRejection) -> Problem {
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let pointer = pointer(error.path());
+        let path = pointer(error.path());
         let inner = error.into_inner();
         match inner.classify() {
-            serde_json::error::Category::Data => {
-                Refusal::field(Code::InvalidRequest, &pointer, inner.to_string())
-            }
+            serde_json::error::Category::Data => wrong_field(path, &inner.to_string()),
             _ => Refusal::new(Code::BadJson, format!("the body is not JSON: {inner}")),
         }
     })?;
@@ -68,11 +72,33 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     }
 }
 
+/// A value that does not fit. A missing field, and one that is too many, is only named in the
+/// text.
+fn wrong_field(mut pointer: String, text: &str) -> Refusal {
+    let text = text.rsplit_once(" at line ").map_or(text, |(text, _)| text);
+    let named = ["missing field `", "unknown field `"]
+        .into_iter()
+        .find_map(|start| text.strip_prefix(start)?.split_once('`'));
+    let Some((name, _)) = named else {
+        return Refusal::field(Code::InvalidRequest, &pointer, text);
+    };
+    let known = pointer.rsplit('/').next() == Some(name);
+    if !known {
+        pointer = format!("{pointer}/{}", escaped(name));
+    }
+    Refusal::field(Code::InvalidRequest, &pointer, text)
+}
+
+/// A name in a JSON Pointer (RFC 6901 section 3).
+fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
 fn pointer(path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment;
     path.iter()
         .map(|segment| match segment {
-            Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+            Segment::Map { key } => format!("/{}", escaped(key)),
             Segment::Seq { index } => format!("/{index}"),
             _ => String::new(),
         })
@@ -86,8 +112,86 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        axum::extract::Query::try_from_uri(&parts.uri)
-            .map(|query| Self(query.0))
-            .map_err(|error| Refusal::new(Code::InvalidRequest, error.body_text()).into())
+        axum::extract::Query::try_from_uri(&parts.uri).map(|query| Self(query.0)).map_err(|error| {
+            use std::error::Error as _;
+            let text = error.source().map_or_else(|| error.body_text(), ToString::to_string);
+            // "duration_s: invalid digit found in string"
+            match text.split_once(": ") {
+                Some((name, why)) if !name.contains(' ') => {
+                    let detail = format!("{name}: {why}");
+                    Refusal::field(Code::InvalidRequest, &format!("/{}", escaped(name)), detail)
+                }
+                _ => wrong_field(String::new(), &text),
+            }
+            .into()
+        })
+    }
+}
+
+/// Ids in the path, with a problem document when the path is not text.
+pub struct Path<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        axum::extract::Path::from_request_parts(parts, state)
+            .await
+            .map(|path| Self(path.0))
+            .map_err(|_| Refusal::new(Code::NotFound, "there is nothing at this path").into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        #[expect(dead_code, reason = "only read")]
+        b: u32,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only read")]
+    struct Outer {
+        a: Option<Inner>,
+        n: u64,
+    }
+
+    #[test]
+    fn what_does_not_fit_is_pointed_at() {
+        for (text, pointer) in [
+            (r#"{"n": "5"}"#, "/n"),
+            (r#"{"n": -1}"#, "/n"),
+            (r#"{"n": 1.5}"#, "/n"),
+            (r#"{"n": null}"#, "/n"),
+            ("{}", "/n"),
+            (r#"{"n": 1, "x/y": 2}"#, "/x~1y"),
+            (r#"{"n": 1, "a": {"b": "x"}}"#, "/a/b"),
+            (r#"{"n": 1, "a": {}}"#, "/a/b"),
+            (r#"{"n": 1, "a": {"b": 1, "c": 2}}"#, "/a/c"),
+            (r#"{"n": 1, "a": 5}"#, "/a"),
+            ("[]", ""),
+            ("5", ""),
+        ] {
+            let problem = parse::<Outer>(text.as_bytes()).unwrap_err();
+            let body = problem.body();
+            assert_eq!(body.code, "invalid_request", "{text}");
+            assert_eq!(body.errors[0].pointer, pointer, "{text}: {}", body.detail);
+            assert!(!body.detail.contains("line"), "{}", body.detail);
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_told_apart_from_json_that_does_not_fit() {
+        for text in ["", "{", "{\"n\": 5} x", "hello", "\u{0}", "{'n': 5}"] {
+            let problem = parse::<Outer>(text.as_bytes()).unwrap_err();
+            assert_eq!(problem.body().code, "bad_json", "{text}");
+        }
     }
 }

@@ -1,5 +1,7 @@
-//! How many requests a source may make: a small budget for what creates, a larger one for the
-//! rest. A source that many people share has ten times as much of both.
+//! How many requests a source may make: `create_per_minute` that create something, and 120 times
+//! as many others. A minute's worth may come at once and fills up evenly. A source that many
+//! people share has ten times as much of both, unpaid holds included. Counted in memory, by node.
+//! Health, metrics, the gate and operators are not counted. Called by a layer.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -18,29 +20,34 @@ use super::{HttpState, Problem};
 /// How many more of the requests that do not create anything.
 const OTHERS_FACTOR: u64 = 120;
 /// How much more a shared source may do.
-const SHARED_FACTOR: u64 = 10;
-/// Sources remembered; beyond that, those with a full budget are forgotten.
+pub(super) const SHARED_FACTOR: u64 = 10;
+/// Sources remembered; while there are as many, new ones share the budget of one.
 const MOST_SOURCES: usize = 50_000;
-const MINUTE_US: u64 = 60_000_000;
-
-/// A budget that fills up evenly: what was spent of a minute, in microseconds.
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    spent_us: u64,
-    at: Timestamp,
-}
+/// How often it is tried to forget sources with a full budget, once there are too many.
+const SWEEP_EVERY_US: i64 = 1_000_000;
+const MINUTE_US: i64 = 60_000_000;
 
 /// Budgets by source.
 #[derive(Debug)]
 pub struct Limits {
     create_per_minute: u64,
-    buckets: Mutex<HashMap<(String, bool), Bucket>>,
+    budgets: Mutex<Budgets>,
+}
+
+/// The source's name, and whether it is about creating.
+type Key = (String, bool);
+
+/// Until when what each source did lasts, had it done it evenly, in microseconds (GCRA).
+#[derive(Debug, Default)]
+struct Budgets {
+    used: HashMap<Key, i64>,
+    swept_at: i64,
 }
 
 impl Limits {
     /// With so many creating requests a minute.
     pub fn new(create_per_minute: u32) -> Self {
-        Self { create_per_minute: create_per_minute.into(), buckets: Mutex::default() }
+        Self { create_per_minute: create_per_minute.into(), budgets: Mutex::default() }
     }
 
     /// Takes one request out of the budget; the seconds to wait when it is used up.
@@ -48,43 +55,49 @@ impl Limits {
         let factor = if source.shared { SHARED_FACTOR } else { 1 };
         let others = if creates { 1 } else { OTHERS_FACTOR };
         let budget = (self.create_per_minute * others * factor).max(1);
-        // Each request costs its share of a minute; the bucket holds a minute. Microseconds, so
-        // that large budgets are exact.
-        let cost = MINUTE_US.div_ceil(budget);
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if buckets.len() >= MOST_SOURCES {
-            buckets.retain(|_, bucket| spent(bucket, now) > 0);
+        let cost = (MINUTE_US / i64::try_from(budget).unwrap_or(MINUTE_US)).max(1);
+        let now = now.millis().saturating_mul(1000);
+        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = budgets.entry((source.name.clone(), creates), now);
+        // A clock that was set back must not shut anybody out.
+        let from = if *used > now + MINUTE_US { now } else { (*used).max(now) };
+        let too_much = from + cost - now - MINUTE_US;
+        if too_much > 0 {
+            return Err(u64::try_from(too_much).unwrap_or(0).div_ceil(1_000_000).max(1));
         }
-        let bucket = buckets
-            .entry((source.name.clone(), creates))
-            .or_insert(Bucket { spent_us: 0, at: now });
-        let used = spent(bucket, now);
-        if used + cost > MINUTE_US {
-            return Err((used + cost - MINUTE_US).div_ceil(1_000_000).max(1));
-        }
-        *bucket = Bucket { spent_us: used + cost, at: now };
+        *used = from + cost;
         Ok(())
     }
 }
 
-fn spent(bucket: &Bucket, now: Timestamp) -> u64 {
-    let passed = u64::try_from(now.millis() - bucket.at.millis()).unwrap_or(0) * 1000;
-    bucket.spent_us.saturating_sub(passed)
+impl Budgets {
+    fn entry(&mut self, mut key: Key, now: i64) -> &mut i64 {
+        if self.used.len() >= MOST_SOURCES && !self.used.contains_key(&key) {
+            if (now - self.swept_at).abs() >= SWEEP_EVERY_US {
+                self.used.retain(|_, used| *used > now);
+                self.swept_at = now;
+            }
+            if self.used.len() >= MOST_SOURCES {
+                key.0.clear();
+            }
+        }
+        self.used.entry(key).or_insert(now)
+    }
 }
 
+/// True for calls that take an address. Those of pages are named by `Router::route` patterns in
+/// `pages`: `/resources/{id}` and `/leases/{id}/more`.
 fn creates(request: &Request) -> bool {
     let path = request.uri().path();
-    let ending = ["/leases", "/invoices", "/donations", "/bids", "/investments"];
-    request.method() == Method::POST
-        && path.starts_with("/v1/")
-        && ending.iter().any(|end| path.ends_with(end))
+    let call = ["/leases", "/invoices", "/donations", "/bids", "/investments"];
+    let of_api = path.starts_with("/v1/") && call.iter().any(|end| path.ends_with(end));
+    let of_page = path.starts_with("/resources/") || path.ends_with("/more");
+    request.method() == Method::POST && (of_api || of_page)
 }
 
 /// Answers 429 with Retry-After when a source's budget is used up.
 pub async fn limit(State(state): State<HttpState>, request: Request, next: Next) -> Response {
-    let (parts, body) = request.into_parts();
-    let source = state.sources.find(&parts);
-    let request = Request::from_parts(parts, body);
+    let source = state.sources.find(request.headers(), request.extensions());
     match state.limits.take(&source, creates(&request), state.clock.now()) {
         Ok(()) => next.run(request).await,
         Err(seconds) => {
@@ -100,18 +113,53 @@ pub async fn limit(State(state): State<HttpState>, request: Request, next: Next)
 mod tests {
     use super::*;
 
+    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    fn source(name: &str) -> Source {
+        Source { name: name.into(), shared: false }
+    }
+
+    fn until_refused(limits: &Limits, source: &Source, creates: bool, now: Timestamp) -> u64 {
+        (0..).find(|_| limits.take(source, creates, now).is_err()).unwrap()
+    }
+
     #[test]
     fn a_budget_is_used_up_and_fills_again_evenly() {
+        let (limits, one) = (Limits::new(10), source("10.0.0.1"));
+        assert_eq!(until_refused(&limits, &one, true, NOW), 10);
+        assert_eq!(limits.take(&one, true, NOW), Err(6));
+        assert_eq!(limits.take(&one, true, NOW.plus_millis(5001)), Err(1));
+        assert!(limits.take(&one, true, NOW.plus_s(6)).is_ok());
+        assert_eq!(limits.take(&one, true, NOW.plus_s(6)), Err(6));
+        assert_eq!(until_refused(&limits, &source("10.0.0.2"), true, NOW), 10);
+    }
+
+    #[test]
+    fn reading_has_a_larger_budget_and_a_shared_source_more_of_both() {
         let limits = Limits::new(10);
-        let source = Source { name: "10.0.0.1".into(), shared: false };
-        let now = Timestamp::from_secs(1000);
-        assert!((0..10).all(|_| limits.take(&source, true, now).is_ok()));
-        assert_eq!(limits.take(&source, true, now), Err(6));
-        assert!(limits.take(&source, false, now).is_ok(), "reading has a budget of its own");
-        assert!(limits.take(&source, true, now.plus_s(6)).is_ok());
-        assert!(limits.take(&source, true, now.plus_s(6)).is_err());
-        let shared = Source { shared: true, name: "10.0.0.2".into() };
-        assert!((0..100).all(|_| limits.take(&shared, true, now).is_ok()));
-        assert!(limits.take(&shared, true, now).is_err());
+        let shared = Source { shared: true, name: "10.0.0.9".into() };
+        assert_eq!(until_refused(&limits, &source("10.0.0.1"), false, NOW), 1200);
+        assert_eq!(until_refused(&limits, &shared, true, NOW), 100);
+        assert_eq!(until_refused(&limits, &shared, false, NOW), 12_000);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_shuts_nobody_out() {
+        let (limits, one) = (Limits::new(10), source("10.0.0.1"));
+        until_refused(&limits, &one, true, NOW);
+        assert!(limits.take(&one, true, NOW.minus_s(3600)).is_ok());
+    }
+
+    #[test]
+    fn sources_beyond_what_is_remembered_share_one_budget() {
+        let limits = Limits::new(10);
+        for n in 0..MOST_SOURCES {
+            limits.take(&source(&n.to_string()), true, NOW).unwrap();
+        }
+        assert_eq!(until_refused(&limits, &source("a"), true, NOW), 10);
+        assert_eq!(until_refused(&limits, &source("b"), true, NOW), 0);
+        assert!(limits.take(&source("b"), true, NOW.plus_s(60)).is_ok());
+        let left = limits.budgets.lock().unwrap().used.len();
+        assert!(left < 10, "{left} sources whose budget is full again were kept");
     }
 }

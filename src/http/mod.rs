@@ -2,33 +2,35 @@
 //! Decides nothing about money or time. Called by the daemon.
 
 pub mod api;
+pub mod auth;
+pub mod create;
 pub mod error;
 pub mod json;
+mod layers;
 pub mod limits;
+pub mod openapi;
+pub mod pages;
 pub mod source;
+pub mod streams;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::extract::DefaultBodyLimit;
+use axum::http::header;
+use axum::middleware;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::cors::{Any, CorsLayer};
-use tower_http::set_header::SetResponseHeaderLayer;
-use tower_http::timeout::TimeoutLayer;
 
 use crate::app::readiness::ReadinessReceiver;
+use crate::app::rescan::RescanHandle;
 use crate::app::settle::Ground;
 use crate::app::shop::Shop;
 use crate::app::view::Scene;
-use crate::app::{Code, Refusal};
 use crate::clock::SharedClock;
 use crate::db::Db;
 use crate::keys::Keys;
+use crate::live::Live;
 
 pub use error::Problem;
 
@@ -54,6 +56,14 @@ pub struct HttpState {
     pub sources: Arc<source::Sources>,
     /// Requests by source.
     pub limits: Arc<limits::Limits>,
+    /// Wakes whoever waits for a change, and knows who may pass the gate.
+    pub live: Live,
+    /// Streams that are open.
+    pub streams: Arc<streams::Streams>,
+    /// Asks the follower to read blocks again.
+    pub rescan: RescanHandle,
+    /// Whether a faucet pays invoices: on the private network of `leasehold dev` only.
+    pub faucet: bool,
     /// Ends open streams.
     pub shutdown: CancellationToken,
     /// Renders the metrics; `None` when nothing was installed.
@@ -70,6 +80,17 @@ impl HttpState {
         }
     }
 
+    /// What is sold, with the limits that a source has.
+    pub fn shop_for(&self, source: &source::Source) -> Arc<Shop> {
+        if !source.shared {
+            return Arc::clone(&self.shop);
+        }
+        let mut shop = Shop::clone(&self.shop);
+        let holds = &mut shop.limits.holds_per_source;
+        *holds = holds.saturating_mul(limits::SHARED_FACTOR);
+        Arc::new(shop)
+    }
+
     /// What settling depends on.
     pub fn ground(&self) -> Ground {
         Ground {
@@ -80,74 +101,32 @@ impl HttpState {
     }
 }
 
-/// The routes, with everything that holds for all of them. `streams` are routes that stay open:
-/// they get no time-out.
-pub fn router(state: HttpState, streams: Router<HttpState>, pages: Router<HttpState>) -> Router {
-    let quick = api::router()
+/// The routes, with everything that holds for all of them, and `more`: pages, or what `dev` adds.
+pub fn router(state: HttpState, more: Router<HttpState>) -> Router {
+    let api = openapi::routers();
+    let limited = middleware::from_fn_with_state(state.clone(), limits::limit);
+    let timed = || middleware::from_fn(layers::time_limit);
+    let public = api.customers.layer(timed()).merge(api.streams).layer(limited.clone());
+    let calls = public
+        .merge(api.machines.layer(timed()))
+        .layer(layers::cors())
+        .layer(layers::api_policy())
+        .layer(layers::not_stored());
+    let pages = pages::router()
+        .merge(more)
+        .layer(middleware::from_fn(layers::own_forms))
+        .layer(timed())
+        .layer(limited);
+    calls
+        .merge(api.docs)
         .merge(pages)
-        .layer(TimeoutLayer::with_status_code(
-            StatusCode::SERVICE_UNAVAILABLE,
-            Duration::from_secs(90),
-        ))
-        .layer(middleware::from_fn_with_state(state.clone(), limits::limit));
-    quick
-        .merge(streams)
-        .fallback(no_such_page)
-        .method_not_allowed_fallback(no_such_method)
-        .layer(middleware::from_fn(measure))
+        .fallback(layers::no_such_page)
+        .method_not_allowed_fallback(layers::no_such_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(cors())
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(fixed(header::REFERRER_POLICY, "no-referrer"))
+        .layer(CatchPanicLayer::custom(layers::panicked))
+        .layer(middleware::from_fn_with_state(state.clone(), layers::retry_after))
+        .layer(middleware::from_fn(layers::measure))
+        .layer(layers::fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(layers::fixed(header::REFERRER_POLICY, "no-referrer"))
         .with_state(state)
 }
-
-fn fixed(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
-    SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
-}
-
-/// The public read API may be called from any page; secrets travel in a header, never a cookie.
-fn cors() -> CorsLayer {
-    CorsLayer::new()
-        .allow_origin(Any)
-        .allow_methods([Method::GET, Method::POST, Method::PATCH])
-        .allow_headers(Any)
-        .expose_headers([header::ETAG, header::RETRY_AFTER])
-}
-
-fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
-    tracing::error!("a request handler panicked");
-    Problem::internal().into_response()
-}
-
-async fn no_such_page(request: Request) -> Problem {
-    let detail = format!("there is nothing at {}; /docs lists every call", request.uri().path());
-    Refusal::new(Code::NotFound, detail).into()
-}
-
-async fn no_such_method(request: Request) -> Problem {
-    let detail = format!("{} does not take {}", request.uri().path(), request.method());
-    Refusal::new(Code::MethodNotAllowed, detail).into()
-}
-
-/// Counts requests by route and status. Paths hold ids, so only the route's pattern is named.
-async fn measure(request: Request, next: Next) -> Response {
-    let route = request
-        .extensions()
-        .get::<axum::extract::MatchedPath>()
-        .map_or("none", axum::extract::MatchedPath::as_str)
-        .to_owned();
-    let method = request.method().to_string();
-    let response = next.run(request).await;
-    let status = response.status().as_u16().to_string();
-    tracing::debug!(method, route, status, "request");
-    metrics::counter!(
-        "leasehold_http_requests_total", "route" => route, "method" => method, "status" => status
-    )
-    .increment(1);
-    response
-}
-
-/// Shared by handlers: the state.
-pub type Shared = State<HttpState>;

@@ -17,7 +17,7 @@ use crate::domain::ids::LeaseId;
 use crate::domain::jwk::VerifyingKey;
 use crate::domain::lease::snapshot::LeaseState;
 use crate::domain::time::Timestamp;
-use crate::domain::token::TokenError;
+use crate::domain::token::{Claims, TokenError};
 
 /// `gate_max_staleness`: without a word from the database for so long the gate does not answer.
 pub const MAX_STALENESS: Duration = Duration::from_secs(5);
@@ -67,8 +67,8 @@ pub struct Gate {
 /// A lease that may pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pass {
-    /// The lease.
-    pub lease: LeaseId,
+    /// What its token says.
+    pub claims: Claims,
     /// Until when it can be used, as things stand.
     pub expires_at: Timestamp,
 }
@@ -99,25 +99,29 @@ impl Gate {
         self.map.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether changes are heard of: otherwise no answer is worth anything.
+    /// Whether `resource` exists and its changes are heard of: otherwise no answer is worth
+    /// anything. `None`: any resource.
     ///
     /// # Errors
     /// [`Closed::Deaf`]; [`Closed::UnknownResource`].
-    pub fn knows(&self, resource: &str) -> Result<(), Closed> {
+    pub fn knows(&self, resource: Option<&str>) -> Result<(), Closed> {
         let map = self.read();
         if map.heard_at.is_none_or(|at| at.elapsed() > MAX_STALENESS) {
             return Err(Closed::Deaf);
         }
-        if map.resources.contains(resource) { Ok(()) } else { Err(Closed::UnknownResource) }
+        match resource {
+            Some(id) if !map.resources.contains(id) => Err(Closed::UnknownResource),
+            _ => Ok(()),
+        }
     }
 
-    /// Whether the holder of `token` may use `resource` now.
+    /// Whether the holder of `token` may use `resource` now. `None`: the one in the token.
     ///
     /// # Errors
     /// The first reason why not.
     pub fn check(
         &self,
-        resource: &str,
+        resource: Option<&str>,
         token: &str,
         keys: &[VerifyingKey],
         now: Timestamp,
@@ -128,12 +132,12 @@ impl Gate {
         let map = self.read();
         let place = map.leases.get(&key).ok_or(Closed::Lease)?;
         let shared = usize::try_from(place.terms).ok().and_then(|at| map.terms.get(at));
-        let shared = shared.filter(|shared| shared.resource == resource).ok_or(Closed::Lease)?;
+        let shared = shared.filter(|shared| shared.resource == claims.aud).ok_or(Closed::Lease)?;
         if !place.open || place.generation != claims.generation || place.paid_until <= now {
             return Err(Closed::Lease);
         }
         let expires_at = place.paid_until.min(now.plus_s(shared.horizon_s));
-        Ok(Pass { lease: claims.sub, expires_at })
+        Ok(Pass { claims, expires_at })
     }
 
     /// Everything that was committed before `at` is in the map.
@@ -201,7 +205,7 @@ mod tests {
 
     use super::*;
     use crate::domain::jwk::SigningKey;
-    use crate::domain::token::{Claims, Subject, sign};
+    use crate::domain::token::{Subject, sign};
 
     const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
@@ -245,8 +249,8 @@ mod tests {
     }
 
     fn ask(gate: &Gate, resource: &str, token: &str, now: Timestamp) -> Result<Timestamp, Closed> {
-        let passed = gate.check(resource, token, &[signing().verifying()], now)?;
-        assert_eq!(passed.lease, lease());
+        let passed = gate.check(Some(resource), token, &[signing().verifying()], now)?;
+        assert_eq!(passed.claims.sub, lease());
         Ok(passed.expires_at)
     }
 
@@ -297,7 +301,7 @@ mod tests {
         assert_eq!(ask(&gate, "gpu", &token, NOW), Err(Closed::Deaf));
         gate.heard(Instant::now());
         assert!(ask(&gate, "gpu", &token, NOW).is_ok());
-        assert_eq!(Gate::default().knows("gpu"), Err(Closed::Deaf), "before the first word");
+        assert_eq!(Gate::default().knows(Some("gpu")), Err(Closed::Deaf), "before the first word");
     }
 
     #[test]

@@ -44,7 +44,7 @@ async fn knock(live: &Live, rig: &Rig, lease: &LeaseId) -> Result<(), Closed> {
         expires_at: now.plus_s(3600),
     };
     let token = sign(&Claims::new(subject, "http://shop.test", now, 3600, [1; 16]), &signing());
-    live.gate().check("gpu-small", &token, &[signing().verifying()], now).map(|_| ())
+    live.gate().check(Some("gpu-small"), &token, &[signing().verifying()], now).map(|_| ())
 }
 
 async fn act(rig: &Rig, lease: &LeaseId, action: Action) {

@@ -27,19 +27,20 @@ struct Halves {
 pub(super) struct Tokens(Mutex<Halves>);
 
 impl Tokens {
-    /// What a token says, if one of `keys` signed it, it is for `resource` and its time is now.
+    /// What a token says, if one of `keys` signed it, it is for `resource` (`None`: any) and its
+    /// time is now.
     pub fn verify(
         &self,
         token: &str,
         keys: &[VerifyingKey],
-        resource: &str,
+        resource: Option<&str>,
         now: Timestamp,
     ) -> Result<Claims, TokenError> {
         let hash: Hash = Sha256::digest(token.as_bytes()).into();
         if let Some(claims) = self.find(&hash) {
             return check(claims, resource, now);
         }
-        let expected = Expected { issuer: None, resource: Some(resource) };
+        let expected = Expected { issuer: None, resource };
         let claims = token::verify(token, keys, expected, now)?;
         self.keep(hash, claims.clone());
         Ok(claims)
@@ -60,8 +61,8 @@ impl Tokens {
 }
 
 /// What may differ from one time to the next. The start of its time has come for good.
-fn check(claims: Claims, resource: &str, now: Timestamp) -> Result<Claims, TokenError> {
-    if claims.aud != resource {
+fn check(claims: Claims, resource: Option<&str>, now: Timestamp) -> Result<Claims, TokenError> {
+    if resource.is_some_and(|resource| claims.aud != resource) {
         return Err(TokenError::Resource);
     }
     if claims.expires_at() <= now {
@@ -111,8 +112,8 @@ mod tests {
         let tokens = Tokens::default();
         let token = token(&key, 1);
         let at = Timestamp::from_secs(1000);
-        assert_eq!(tokens.verify(&token, &[], "gpu", at), Err(TokenError::UnknownKey));
-        assert!(tokens.verify(&token, &[key.verifying()], "gpu", at).is_ok());
+        assert_eq!(tokens.verify(&token, &[], None, at), Err(TokenError::UnknownKey));
+        assert!(tokens.verify(&token, &[key.verifying()], None, at).is_ok());
     }
 
     #[test]

@@ -113,10 +113,12 @@ impl Subscription {
     pub async fn changed(&mut self) {
         let seen = self.seen;
         let news = |mark: &Mark| mark.seq > seen.seq || mark.nudges > seen.nudges;
-        match self.mark.wait_for(news).await {
-            Ok(mark) => self.seen = Mark { seq: mark.seq.max(seen.seq), ..*mark },
+        // A guard must not be held while waiting.
+        let newest = self.mark.wait_for(news).await.ok().map(|mark| *mark);
+        match newest {
+            Some(mark) => self.seen = Mark { seq: mark.seq.max(seen.seq), ..mark },
             // The topic is there as long as this subscription.
-            Err(_) => std::future::pending().await,
+            None => std::future::pending().await,
         }
     }
 

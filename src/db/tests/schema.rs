@@ -132,7 +132,9 @@ fn the_rules_find_what_breaks_them() {
             }
         };
         sqlx::raw_sql(bad).execute(&mut conn).await.unwrap();
-        let faults = faults(&columns(&node).await);
+        let mut columns = columns(&node).await;
+        columns.retain(|column| ["bad", "keyless"].contains(&column.table.as_str()));
+        let faults = faults(&columns);
         let mut expected = vec![
             "bad.created_at BIGINT: the database computes nothing by itself",
             "bad.done BOOLEAN: only BIGINT and TEXT exist",

@@ -1,0 +1,250 @@
+//! What pages and the API read: one question each, never a change.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::db::invoice::InvoiceRow;
+use crate::db::lease::LeaseRow;
+use crate::db::terms::Resource;
+use crate::db::{self, Conn, Db, DbError};
+use crate::domain::ledger::Account;
+use crate::domain::resource::{Access, Tier};
+use crate::domain::time::Timestamp;
+
+use super::{AppError, Code, Refusal};
+
+/// A lease that must exist.
+///
+/// # Errors
+/// `not_found`; those of the database.
+pub async fn lease(db: &Db, id: &str) -> Result<LeaseRow, AppError> {
+    let mut conn = db.read().await?;
+    let found = db::lease::find(&mut conn, id).await?;
+    found.ok_or_else(|| Refusal::new(Code::NotFound, format!("there is no lease {id}")).into())
+}
+
+/// An invoice that must exist.
+///
+/// # Errors
+/// `not_found`; those of the database.
+pub async fn invoice(db: &Db, id: &str) -> Result<InvoiceRow, AppError> {
+    let mut conn = db.read().await?;
+    let found = db::invoice::find(&mut conn, id).await?;
+    found.ok_or_else(|| Refusal::new(Code::NotFound, format!("there is no invoice {id}")).into())
+}
+
+/// A price as the API writes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct PriceView {
+    /// Satoshis for one period.
+    pub sat: u64,
+    /// Length of the period in seconds.
+    pub per_s: u64,
+}
+
+/// What is free of a resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Availability {
+    /// Whether a request would be taken now.
+    pub available: bool,
+    /// Units there are; `null` for a shared resource.
+    pub units: Option<usize>,
+    /// Units that nobody holds.
+    pub free: Option<usize>,
+    /// When a unit may come free, while none is.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub available_at: Option<Timestamp>,
+}
+
+/// A resource as customers see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ResourceView {
+    /// Its id.
+    pub id: String,
+    /// A short name.
+    pub title: String,
+    /// What it is.
+    pub description: String,
+    /// `exclusive` or `shared`.
+    #[schema(value_type = String)]
+    pub access: Access,
+    /// What time costs.
+    pub price: PriceView,
+    /// The shortest lease.
+    pub min_duration_s: u64,
+    /// The horizon: time beyond it is banked.
+    pub max_duration_s: u64,
+    /// How long unit and data are kept after the time ran out.
+    pub grace_s: u64,
+    /// How long a quote holds.
+    pub quote_ttl_s: u64,
+    /// Confirmations by amount.
+    #[schema(value_type = Vec<Object>)]
+    pub confirmations: Vec<Tier>,
+    /// What a request may carry.
+    #[schema(value_type = Object)]
+    pub params: serde_json::Value,
+    /// Whether who gives back is paid for unused time.
+    pub refund_unused: bool,
+    /// True while the operator takes no money for it.
+    pub paused: bool,
+    /// What is free.
+    pub availability: Availability,
+    /// The version of these terms.
+    pub terms_version: u32,
+    /// The rules in words.
+    pub rules: Vec<String>,
+}
+
+/// All resources that are offered, or the one asked for.
+///
+/// # Errors
+/// `unknown_resource`; those of the database.
+pub async fn resources(db: &Db, only: Option<&str>) -> Result<Vec<ResourceView>, AppError> {
+    let mut conn = db.read().await?;
+    let all = db::terms::list(&mut conn).await?;
+    let offered = all.into_iter().filter(|resource| resource.retired_at.is_none());
+    let mut views = Vec::new();
+    for resource in offered.filter(|resource| only.is_none_or(|id| id == resource.id)) {
+        views.push(view(&mut conn, resource).await?);
+    }
+    match only {
+        Some(id) if views.is_empty() => {
+            let detail = format!("there is no resource \"{id}\"; GET /v1/resources lists them");
+            Err(Refusal::new(Code::UnknownResource, detail).into())
+        }
+        _ => Ok(views),
+    }
+}
+
+async fn view(conn: &mut Conn, resource: Resource) -> Result<ResourceView, AppError> {
+    let availability = availability(conn, &resource).await?;
+    let paused = resource.paused_at.is_some();
+    let terms = resource.terms.terms;
+    Ok(ResourceView {
+        rules: rules(&terms),
+        id: terms.id,
+        title: terms.title,
+        description: terms.description,
+        access: terms.access,
+        price: PriceView { sat: terms.price.sat, per_s: terms.price.per_s },
+        min_duration_s: terms.min_duration_s,
+        max_duration_s: terms.max_duration_s,
+        grace_s: terms.grace_s,
+        quote_ttl_s: terms.quote_ttl_s,
+        confirmations: terms.confirmations,
+        params: serde_json::json!(terms.params),
+        refund_unused: terms.refund_unused,
+        paused,
+        availability,
+        terms_version: resource.terms.version,
+    })
+}
+
+async fn availability(conn: &mut Conn, resource: &Resource) -> Result<Availability, DbError> {
+    let accepting = resource.accepting();
+    let terms = &resource.terms.terms;
+    if terms.access == Access::Shared {
+        return Ok(Availability {
+            available: accepting,
+            units: None,
+            free: None,
+            available_at: None,
+        });
+    }
+    let taken = db::unit::list(conn, &resource.id).await?;
+    let is_free = |unit: &&String| taken.iter().all(|taken| taken.name != **unit);
+    let free = terms.units.iter().filter(is_free).count();
+    let available_at = match free {
+        0 => db::lease::first_paid_until(conn, &resource.id).await?,
+        _ => None,
+    };
+    Ok(Availability {
+        available: accepting && free > 0,
+        units: Some(terms.units.len()),
+        free: Some(free),
+        available_at,
+    })
+}
+
+/// What everybody may want to know before paying.
+fn rules(terms: &crate::domain::resource::Terms) -> Vec<String> {
+    let back = match terms.refund_unused {
+        true => "Give it back early and the unused time can be refunded.",
+        false => "Given back early, unused time is kept by the operator; banked time is not.",
+    };
+    vec![
+        "Money buys time, pro rata, at once: pay less for less time, more for more.".into(),
+        "Late money still counts, at the price when it is seen.".into(),
+        "Less than the shortest lease is kept until more comes.".into(),
+        "If a block with your payment is replaced, your time goes on until it is lost for good."
+            .into(),
+        back.into(),
+    ]
+}
+
+/// A quote: what a duration costs. Creates nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct QuoteView {
+    /// The resource's id.
+    pub resource: String,
+    /// The duration asked for.
+    pub duration_s: u64,
+    /// What it costs.
+    pub amount_sat: u64,
+    /// What time costs.
+    pub price: PriceView,
+    /// Confirmations that this amount needs.
+    pub confirmations_required: u32,
+    /// Whether a request would be taken now.
+    pub available: bool,
+    /// When a unit may come free, while none is.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub available_at: Option<Timestamp>,
+}
+
+/// Sums of a resource's accounts as they are at `now` (SPEC section 8).
+///
+/// # Errors
+/// Those of the database.
+pub async fn accounts(
+    db: &Db,
+    resource: &str,
+    now: Timestamp,
+) -> Result<serde_json::Value, AppError> {
+    let mut conn = db.snapshot().await?;
+    let sums = db::ledger::sums(&mut conn, Some(resource)).await?;
+    let sum = |account: Account| {
+        let found = sums.iter().find(|(name, _)| *name == account);
+        found.map_or(0, |(_, sat)| *sat)
+    };
+    // Time that elapsed since it was last booked.
+    let (mut accrued, mut after) = (0_i64, String::new());
+    loop {
+        let rows = db::lease::list_running(&mut conn, Some(resource), &after, 500).await?;
+        let Some(last) = rows.last() else { break };
+        after = last.facts.id.to_string();
+        for row in &rows {
+            let prepaid = row.doc.standing.books(now.max(row.doc.standing.last_at)).prepaid_sat;
+            let signed = |sat: u64| i64::try_from(sat).unwrap_or(i64::MAX);
+            accrued += signed(row.doc.booked.prepaid_sat) - signed(prepaid);
+        }
+    }
+    Ok(serde_json::json!({
+        "resource": resource,
+        "at": now,
+        "received_sat": sum(Account::Received),
+        "lost_sat": 0,
+        "held_sat": -sum(Account::Held),
+        "prepaid_sat": -sum(Account::Prepaid) - accrued,
+        "earned_sat": -sum(Account::Earned) + accrued,
+        "fund_sat": 0,
+        "reserved_sat": 0,
+        "owed_investors_sat": 0,
+        "refundable_sat": -sum(Account::Refundable),
+        "refunded_sat": 0,
+        "distributed_sat": 0,
+        "dust_sat": 0,
+        "unallocated_sat": -sum(Account::Unallocated),
+    }))
+}

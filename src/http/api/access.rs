@@ -1,0 +1,70 @@
+//! What lease tokens are worth, for whoever guards something: introspection, published keys.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::{Code, Refusal};
+use crate::domain::jwk::key_set;
+use crate::http::auth::{Operator, Scope};
+use crate::http::error::ProblemBody;
+use crate::http::{HttpState, Problem};
+use crate::live::gate::Closed;
+
+pub(super) fn router() -> OpenApiRouter<HttpState> {
+    OpenApiRouter::new().routes(routes!(introspect)).routes(routes!(published_keys))
+}
+
+/// What introspection answers (RFC 7662).
+#[derive(Serialize, ToSchema)]
+struct Introspection {
+    /// Whether the token lets in now.
+    active: bool,
+    /// The claims of an active token.
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    claims: Option<Value>,
+}
+
+/// What a lease token is worth now (RFC 7662). Needs an API key with scope `read`.
+#[utoipa::path(post, path = "/v1/introspect", tag = "access",
+    request_body(content = String, content_type = "application/x-www-form-urlencoded",
+        description = "token=…"),
+    responses((status = 200, description = "Active or not", body = Introspection),
+        (status = 401, description = "unauthorized", body = ProblemBody),
+        (status = 403, description = "forbidden", body = ProblemBody),
+        (status = 503, description = "not_ready: changes were not heard of", body = ProblemBody)))]
+async fn introspect(
+    State(state): State<HttpState>,
+    operator: Operator,
+    _: HeaderMap,
+    body: String,
+) -> Result<Json<Introspection>, Problem> {
+    operator.may(Scope::Read)?;
+    let token = body.split('&').find_map(|pair| pair.strip_prefix("token="));
+    let Some(token) = token else {
+        let detail = "send token=… as application/x-www-form-urlencoded";
+        return Err(Refusal::new(Code::InvalidRequest, detail).into());
+    };
+    let claims =
+        match state.live.gate().check(None, token, &state.keys.published, state.clock.now()) {
+            Ok(pass) => Some(json!(pass.claims)),
+            Err(deaf @ Closed::Deaf) => {
+                return Err(Refusal::new(Code::NotReady, deaf.to_string()).into());
+            }
+            Err(_) => None,
+        };
+    Ok(Json(Introspection { active: claims.is_some(), claims }))
+}
+
+/// The keys that lease tokens are verified with (RFC 7517).
+#[utoipa::path(get, path = "/.well-known/jwks.json", tag = "access",
+    responses((status = 200, description = "A JWK set", body = Object)))]
+async fn published_keys(State(state): State<HttpState>) -> Json<Value> {
+    Json(key_set(&state.keys.published))
+}

@@ -1,0 +1,104 @@
+//! What is offered, what it costs, and where its money is. For anybody.
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::read::{self, QuoteView, ResourceView};
+use crate::app::request_lease::check_duration;
+use crate::db;
+use crate::http::error::ProblemBody;
+use crate::http::json::{Path, Query};
+use crate::http::{HttpState, Problem};
+
+pub(super) fn router() -> OpenApiRouter<HttpState> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(one))
+        .routes(routes!(quote))
+        .routes(routes!(accounts))
+}
+
+/// All resources.
+#[derive(Serialize, ToSchema)]
+struct ResourceList {
+    items: Vec<ResourceView>,
+    next_cursor: Option<String>,
+}
+
+/// What is offered.
+#[utoipa::path(get, path = "/v1/resources", tag = "resources",
+    responses((status = 200, description = "Every resource that is offered", body = ResourceList)))]
+async fn list(State(state): State<HttpState>) -> Result<Json<ResourceList>, Problem> {
+    let items = read::resources(&state.db, None).await?;
+    Ok(Json(ResourceList { items, next_cursor: None }))
+}
+
+/// One resource.
+#[utoipa::path(get, path = "/v1/resources/{id}", tag = "resources",
+    params(("id" = String, Path, description = "The resource's id")),
+    responses((status = 200, description = "The resource", body = ResourceView),
+        (status = 404, description = "unknown_resource", body = ProblemBody)))]
+async fn one(
+    State(state): State<HttpState>,
+    Path(id): Path<String>,
+) -> Result<Json<ResourceView>, Problem> {
+    find(&state, &id).await.map(Json)
+}
+
+async fn find(state: &HttpState, id: &str) -> Result<ResourceView, Problem> {
+    let found = read::resources(&state.db, Some(id)).await?.pop();
+    found.ok_or_else(Problem::internal)
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct QuoteQuery {
+    /// How long, in seconds.
+    duration_s: u64,
+}
+
+/// What a duration costs. Creates nothing.
+#[utoipa::path(get, path = "/v1/resources/{id}/quote", tag = "resources",
+    params(("id" = String, Path, description = "The resource's id"), QuoteQuery),
+    responses((status = 200, description = "The quote", body = QuoteView),
+        (status = 404, description = "unknown_resource", body = ProblemBody),
+        (status = 422, description = "duration_out_of_range", body = ProblemBody)))]
+async fn quote(
+    State(state): State<HttpState>,
+    Path(id): Path<String>,
+    Query(query): Query<QuoteQuery>,
+) -> Result<Json<QuoteView>, Problem> {
+    let view = find(&state, &id).await?;
+    let mut conn = state.db.read().await?;
+    let found = db::terms::find(&mut conn, &id).await?;
+    let terms = found.ok_or_else(Problem::internal)?.terms.terms;
+    check_duration(&terms, query.duration_s)?;
+    let amount_sat =
+        crate::app::issue::amount_sat(&state.shop, terms.price.cost_sat(query.duration_s));
+    Ok(Json(QuoteView {
+        resource: id,
+        duration_s: query.duration_s,
+        amount_sat,
+        price: view.price,
+        confirmations_required: terms.confirmations_for(amount_sat),
+        available: view.availability.available,
+        available_at: view.availability.available_at,
+    }))
+}
+
+/// Where a resource's money is: received + lost = the sum of all other places.
+#[utoipa::path(get, path = "/v1/resources/{id}/accounts", tag = "resources",
+    params(("id" = String, Path, description = "The resource's id")),
+    responses((status = 200, description = "Satoshis by place", body = Object),
+        (status = 404, description = "unknown_resource", body = ProblemBody)))]
+async fn accounts(
+    State(state): State<HttpState>,
+    Path(id): Path<String>,
+) -> Result<Json<serde_json::Value>, Problem> {
+    find(&state, &id).await?;
+    Ok(Json(read::accounts(&state.db, &id, state.clock.now()).await?))
+}

@@ -1,0 +1,152 @@
+//! Who is asking: the holder of a claim, an operator with an API key, or anybody. Secrets come
+//! as `Authorization: Bearer` and are told apart by their prefix.
+
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum::http::header;
+use axum::http::request::Parts;
+
+use crate::app::api_keys::KeyUsed;
+use crate::app::{Code, Refusal};
+use crate::db;
+use crate::db::api_key::ApiKey;
+use crate::db::claim::Claim;
+use crate::domain::bearer::{Bearer, token_hash};
+
+use super::{HttpState, Problem};
+
+/// How often the last use of a key is written down, in seconds.
+const USED_EVERY_S: u64 = 60;
+
+fn unauthorized(detail: &str) -> Problem {
+    Refusal::new(Code::Unauthorized, detail).into()
+}
+
+/// A secret came and is none of ours.
+fn bad_token(detail: &str) -> Problem {
+    unauthorized(detail).bad_token()
+}
+
+fn forbidden(detail: &str) -> Problem {
+    Refusal::new(Code::Forbidden, detail).into()
+}
+
+/// The value after `Bearer`. What a proxy wants for itself, `Basic …`, is not meant for us.
+pub(super) fn bearer(parts: &Parts) -> Result<Option<Bearer<'_>>, Problem> {
+    let Some(value) = parts.headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default();
+    let ours = text.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer"));
+    match Bearer::from_header(text) {
+        None if ours => Err(bad_token(
+            "send a claim token, an API key or a lease token as Authorization: Bearer …",
+        )),
+        found => Ok(found),
+    }
+}
+
+/// Whoever holds a claim token.
+pub struct Holder(pub Claim);
+
+impl Holder {
+    /// Refuses what is managed by another claim.
+    ///
+    /// # Errors
+    /// 403.
+    pub fn must_hold(&self, claim: &str) -> Result<(), Problem> {
+        if self.0.id == claim {
+            return Ok(());
+        }
+        Err(forbidden("this claim token is of something else"))
+    }
+}
+
+impl OptionalFromRequestParts<HttpState> for Holder {
+    type Rejection = Problem;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &HttpState,
+    ) -> Result<Option<Self>, Problem> {
+        let Some(Bearer::Claim(token)) = bearer(parts)? else { return Ok(None) };
+        let mut conn = state.db.read().await?;
+        let claim = db::claim::find_by_hash(&mut conn, &token_hash(token)).await?;
+        let claim = claim.ok_or_else(|| bad_token("this claim token is not known"))?;
+        Ok(Some(Self(claim)))
+    }
+}
+
+impl FromRequestParts<HttpState> for Holder {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
+        <Self as OptionalFromRequestParts<HttpState>>::from_request_parts(parts, state)
+            .await?
+            .ok_or_else(|| unauthorized("send the claim token as Authorization: Bearer clm_…"))
+    }
+}
+
+/// An operator with an API key.
+pub struct Operator(pub ApiKey);
+
+/// What a key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Read everything.
+    Read,
+    /// Act on leases, payments and resources.
+    Manage,
+    /// Keys, catalogue, rescan.
+    Admin,
+}
+
+impl Scope {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Manage => "manage",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// Every scope that a key can have.
+pub const SCOPES: [&str; 4] = ["read", "manage", "payout", "admin"];
+
+impl Operator {
+    /// Refuses a key without `scope`.
+    ///
+    /// # Errors
+    /// 403.
+    pub fn may(&self, scope: Scope) -> Result<(), Problem> {
+        if self.0.scopes.split(' ').any(|has| has == scope.as_str()) {
+            return Ok(());
+        }
+        Err(forbidden(&format!("this API key lacks the scope {}", scope.as_str())))
+    }
+
+    /// How the audit log names it.
+    pub fn name(&self) -> String {
+        format!("{} ({})", self.0.id, self.0.name)
+    }
+}
+
+impl FromRequestParts<HttpState> for Operator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
+        let Some(Bearer::ApiKey(token)) = bearer(parts)? else {
+            return Err(unauthorized("send an API key as Authorization: Bearer key_…"));
+        };
+        let mut conn = state.db.read().await?;
+        let key = db::api_key::find_by_hash(&mut conn, &token_hash(token)).await?;
+        drop(conn);
+        let key = key
+            .filter(|key| key.revoked_at.is_none())
+            .ok_or_else(|| bad_token("this API key is not known, or was revoked"))?;
+        let now = state.clock.now();
+        if key.used_at.is_none_or(|at| at.seconds_until(now) >= USED_EVERY_S) {
+            // In the queue already; nobody has to wait for it.
+            drop(state.db.write(KeyUsed { id: key.id.clone(), now }));
+        }
+        Ok(Self(key))
+    }
+}

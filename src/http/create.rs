@@ -1,0 +1,132 @@
+//! What all creating requests share: the Idempotency-Key and the claim token, which is computed
+//! from the request and never stored.
+
+use axum::Json;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::app::idempotent::{Key, Outcome};
+use crate::app::request_lease::ClaimFor;
+use crate::app::{Code, Refusal};
+use crate::domain::bearer::{Origin, sha256_hex, token_hash};
+
+use super::auth::Holder;
+use super::{HttpState, Problem};
+
+/// The header with which a caller can ask twice and create once.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// A creating request.
+pub struct Creating {
+    /// Its Idempotency-Key, hashed.
+    pub key: Option<Key>,
+    owner: Owner,
+}
+
+/// Who will manage what is created.
+enum Owner {
+    /// A new claim with this token.
+    New(String),
+    /// The claim that came with the request, by its id.
+    Joined(String),
+}
+
+impl Creating {
+    /// Reads the header and computes the token. `endpoint` is the path asked for.
+    ///
+    /// # Errors
+    /// `invalid_request` for a key that is none.
+    pub fn new(
+        state: &HttpState,
+        headers: &HeaderMap,
+        endpoint: &str,
+        holder: Option<&Holder>,
+        body: &[u8],
+    ) -> Result<Self, Problem> {
+        let given = idempotency_key(headers)?;
+        let joined = holder.map(|holder| holder.0.id.as_str());
+        let key = given.map(|given| {
+            // Whose claim is joined belongs to what is asked for.
+            let mut bound = Vec::with_capacity(endpoint.len() + body.len() + 64);
+            for part in [endpoint, joined.unwrap_or_default()] {
+                bound.extend_from_slice(part.as_bytes());
+                bound.push(0);
+            }
+            bound.extend_from_slice(body);
+            Key { key_hash: sha256_hex(given.as_bytes()), body_hash: sha256_hex(&bound) }
+        });
+        let secret = &state.keys.claim_secret;
+        let owner = match (joined, given) {
+            (Some(claim), _) => Owner::Joined(claim.to_owned()),
+            (None, Some(given)) => {
+                Owner::New(secret.token(endpoint, Origin::IdempotencyKey(given), body))
+            }
+            (None, None) => Owner::New(secret.token(endpoint, Origin::Nonce(&nonce()?), body)),
+        };
+        Ok(Self { key, owner })
+    }
+
+    /// The claim that will manage what is created.
+    pub fn claim(&self) -> ClaimFor {
+        match &self.owner {
+            Owner::New(token) => ClaimFor::New { token_hash: token_hash(token) },
+            Owner::Joined(claim) => ClaimFor::Join { claim: claim.clone() },
+        }
+    }
+
+    /// The token of a new claim; `None` when a claim is joined.
+    pub fn token(&self) -> Option<&str> {
+        match &self.owner {
+            Owner::New(token) => Some(token),
+            Owner::Joined(_) => None,
+        }
+    }
+
+    /// The answer, with the claim token when there is a new one.
+    pub fn answer(self, mut outcome: Outcome) -> Response {
+        if let Some(token) = self.token() {
+            outcome.body["claim_token"] = json!(token);
+        }
+        answer(outcome)
+    }
+}
+
+/// The Idempotency-Key, if there is one.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let mut all = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = all.next() else { return Ok(None) };
+    let wrong = |what: String| {
+        let detail = format!(
+            "the Idempotency-Key {what}; it takes 16 to 255 visible ASCII characters that nobody \
+             can guess, such as a random UUID"
+        );
+        Problem::from(Refusal::new(Code::InvalidRequest, detail))
+    };
+    if all.next().is_some() {
+        return Err(wrong("came twice".into()));
+    }
+    let graphic = |text: &&str| text.bytes().all(|byte| byte.is_ascii_graphic());
+    let text = value.to_str().ok().filter(graphic);
+    let text = text.ok_or_else(|| wrong("has other characters".into()))?;
+    match text.len() {
+        16..=255 => Ok(Some(text)),
+        length => Err(wrong(format!("has {length} characters"))),
+    }
+}
+
+/// 32 random bytes.
+///
+/// # Errors
+/// When the operating system has none.
+pub fn nonce() -> Result<[u8; 32], Problem> {
+    let mut nonce = [0; 32];
+    getrandom::fill(&mut nonce).map_err(|_| Problem::internal())?;
+    Ok(nonce)
+}
+
+/// The answer to a creating request that makes no claim.
+pub fn answer(outcome: Outcome) -> Response {
+    let status = StatusCode::from_u16(outcome.status).unwrap_or(StatusCode::OK);
+    (status, Json(outcome.body)).into_response()
+}

@@ -1,0 +1,129 @@
+//! What holds for all calls: a time limit, headers, counting, panics. Called by the router.
+
+use std::any::Any;
+use std::time::Duration;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+// Measures an answer; no stored moment comes from it.
+use tokio::time::Instant;
+use tower_http::cors::{Any as AnyOrigin, CorsLayer};
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use super::error::RetryAt;
+use super::{HttpState, Problem};
+use crate::app::{Code, Refusal};
+
+/// How long an answer may take; longer than the longest long poll.
+const TIME_LIMIT: Duration = Duration::from_secs(90);
+
+/// JSON needs nothing and is no part of anybody's page.
+const API_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
+
+/// Answers with a problem document when it takes too long.
+pub(super) async fn time_limit(request: Request, next: Next) -> Response {
+    let reads = request.method().is_safe();
+    match tokio::time::timeout(TIME_LIMIT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::timed_out(reads).into_response(),
+    }
+}
+
+/// Turns the moment at which it may work into `Retry-After`, at least a second.
+pub(super) async fn retry_after(
+    State(state): State<HttpState>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut response = next.run(request).await;
+    if let Some(RetryAt(at)) = response.extensions().get().copied() {
+        let seconds = state.clock.now().seconds_until(at).saturating_add(1);
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+/// Counts requests by route and status. Paths hold ids and queries hold codes, so only the
+/// route's pattern is named; names that a caller can invent are not.
+pub(super) async fn measure(request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>();
+    let route = route.map_or("none", MatchedPath::as_str).to_owned();
+    let method = method(request.method());
+    let began = Instant::now();
+    let response = next.run(request).await;
+    let took = began.elapsed();
+    let status = response.status().as_u16();
+    tracing::debug!(method, route, status, ms = took.as_millis(), "request");
+    metrics::histogram!("leasehold_http_request_seconds", "route" => route.clone()).record(took);
+    metrics::counter!(
+        "leasehold_http_requests_total",
+        "route" => route, "method" => method, "status" => status.to_string()
+    )
+    .increment(1);
+    response
+}
+
+fn method(method: &Method) -> &'static str {
+    let known = ["GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"];
+    known.into_iter().find(|name| *name == method.as_str()).unwrap_or("other")
+}
+
+/// A header that an answer gets unless it has it.
+pub(super) fn fixed(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+}
+
+/// The policy of everything that is not a page.
+pub(super) fn api_policy() -> SetResponseHeaderLayer<HeaderValue> {
+    fixed(header::CONTENT_SECURITY_POLICY, API_POLICY)
+}
+
+/// Answers hold secrets and times.
+pub(super) fn not_stored() -> SetResponseHeaderLayer<HeaderValue> {
+    fixed(header::CACHE_CONTROL, "no-store")
+}
+
+/// Any page may read. It may not create: every visitor of a page would be another source, and
+/// the limits by source would be worth nothing.
+pub(super) fn cors() -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(AnyOrigin)
+        .allow_methods([Method::GET, Method::HEAD])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::IF_NONE_MATCH,
+            HeaderName::from_static("last-event-id"),
+        ])
+        .expose_headers([header::ETAG, header::RETRY_AFTER])
+        .max_age(Duration::from_secs(3600))
+}
+
+/// Refuses forms that another site sends: its visitors would ask for leases without knowing.
+pub(super) async fn own_forms(request: Request, next: Next) -> Response {
+    let site = request.headers().get("sec-fetch-site").map(HeaderValue::as_bytes);
+    if !request.method().is_safe() && site == Some(b"cross-site") {
+        let detail = "this form was sent by another site; open the page here and send it again";
+        return Problem::from(Refusal::new(Code::Forbidden, detail)).into_response();
+    }
+    next.run(request).await
+}
+
+/// The answer after a panic. Its message was printed by the panic hook; nothing of it is told.
+pub(super) fn panicked(_: Box<dyn Any + Send>) -> Response {
+    tracing::error!("a request handler panicked");
+    Problem::internal().into_response()
+}
+
+/// For paths that are no route.
+pub(super) async fn no_such_page(request: Request) -> Problem {
+    let detail = format!("there is nothing at {}; /docs lists every call", request.uri().path());
+    Refusal::new(Code::NotFound, detail).into()
+}
+
+/// For methods that a route does not take; axum adds `Allow`.
+pub(super) async fn no_such_method(request: Request) -> Problem {
+    let detail = format!("{} does not take {}", request.uri().path(), request.method());
+    Refusal::new(Code::MethodNotAllowed, detail).into()
+}
