@@ -99,7 +99,7 @@ mod tests {
         let tokens = Tokens::default();
         let token = token(&key, 1);
         let verify =
-            |resource, at| tokens.verify(&token, &keys, resource, Timestamp::from_secs(at));
+            |resource, at| tokens.verify(&token, &keys, Some(resource), Timestamp::from_secs(at));
         let first = verify("gpu", 1000).unwrap();
         assert_eq!(verify("gpu", 1999).unwrap(), first);
         assert_eq!(verify("gpu", 2000), Err(TokenError::Expired));
