@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{Code, Refusal};
+use crate::chain::ErrorClass;
 use crate::chain::rpc::{Login, Rpc};
 use crate::db;
 use crate::domain::uri::btc_text;
@@ -35,6 +36,7 @@ impl Faucet {
     /// Opens or makes the wallets and mines until there are coins to spend.
     pub(super) async fn open(url: String, cookie: PathBuf) -> anyhow::Result<Self> {
         let node = Rpc::new(&url, Login::Cookie(cookie))?;
+        wait_for_start(&node).await?;
         for name in [PAYER, SHOP] {
             open_wallet(&node, name).await?;
         }
@@ -92,6 +94,23 @@ impl Faucet {
             self.mine(1).await.context("bitcoind of the private network does not answer")?;
         }
     }
+}
+
+/// The cookie is there before the node answers.
+async fn wait_for_start(node: &Rpc) -> anyhow::Result<()> {
+    let started = async {
+        loop {
+            match node.call::<u32>("getblockcount", json!([])).await {
+                Err(error) if error.class() == ErrorClass::Transient => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                other => return other.map(|_| ()),
+            }
+        }
+    };
+    let patience = Duration::from_secs(60);
+    tokio::time::timeout(patience, started).await.context("bitcoind does not answer")??;
+    Ok(())
 }
 
 async fn open_wallet(node: &Rpc, name: &str) -> anyhow::Result<()> {

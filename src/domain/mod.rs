@@ -10,6 +10,8 @@ pub mod jwk;
 pub mod keychain;
 pub mod lease;
 pub mod ledger;
+#[cfg(test)]
+mod model;
 pub mod params;
 pub mod payment;
 pub mod policy;

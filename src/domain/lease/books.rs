@@ -58,22 +58,18 @@ fn unused(lots: &[Lot], unused_s: u64, carried_sat: u64, balance_sat: u64) -> (u
 }
 
 impl Closed {
-    /// What can go back, over the lots that still stand.
-    fn refundable_sat(&self, standing: &Standing) -> u64 {
-        if !self.refundable {
-            return 0;
-        }
-        let lots: Vec<Lot> = self
-            .lots
-            .iter()
-            .filter(|lot| standing.counted(&lot.payment) == Counted::Standing)
-            .cloned()
-            .collect();
+    fn standing_lots<'a>(&'a self, standing: &'a Standing) -> impl Iterator<Item = &'a Lot> {
+        self.lots.iter().filter(|lot| standing.counted(&lot.payment) == Counted::Standing)
+    }
+
+    /// What can go back, over the lots that still stand; `carried_sat` came from earlier lives.
+    fn refundable_sat(&self, standing: &Standing, carried_sat: u64) -> u64 {
+        let lots: Vec<Lot> = self.standing_lots(standing).cloned().collect();
         if self.whole {
-            return value_unstarted(&lots) + self.carried_sat;
+            return value_unstarted(&lots) + carried_sat;
         }
         let unused_s = total_s(&lots).saturating_sub(self.used_s);
-        let (value, balance) = unused(&lots, unused_s, self.carried_sat, self.balance_sat);
+        let (value, balance) = unused(&lots, unused_s, carried_sat, self.balance_sat);
         value + balance
     }
 }
@@ -108,21 +104,41 @@ impl Standing {
         self.credits.iter().filter(|line| line.counted == Counted::Standing)
     }
 
+    /// What is left of `carried_sat`, which came from the first `lives`, after reversals there.
+    fn carried(&self, lives: usize, carried_sat: u64) -> u64 {
+        if carried_sat == 0 {
+            return 0;
+        }
+        let expired = self.closed[..lives].iter().filter(|closed| !closed.refundable);
+        let lots: Vec<&Lot> = expired.flat_map(|closed| closed.standing_lots(self)).collect();
+        let paid_sat: u64 = lots.iter().map(|lot| lot.amount_sat).sum();
+        let used_sat = value_sat(lots.iter().map(|lot| (lot.bought_s, lot.price)));
+        carried_sat.min(paid_sat.saturating_sub(used_sat))
+    }
+
     pub(crate) fn claims(&self, at: Timestamp) -> Claims {
         let dead: u64 = self
             .standing_lines()
             .filter(|line| line.home == Home::Dead)
             .map(|line| line.amount_sat)
             .sum();
-        let closed: u64 = self.closed.iter().map(|closed| closed.refundable_sat(self)).sum();
+        let closed: u64 = self
+            .closed
+            .iter()
+            .enumerate()
+            .filter(|(_, closed)| closed.refundable)
+            .map(|(place, closed)| {
+                closed.refundable_sat(self, self.carried(place, closed.carried_sat))
+            })
+            .sum();
         let balance = self.run.map_or(0, |run| run.balance_sat());
-        let unstarted = value_unstarted(&self.lots) + self.carried_sat;
+        let carried_sat = self.carried(self.closed.len(), self.carried_sat);
+        let unstarted = value_unstarted(&self.lots) + carried_sat;
         let (held_sat, prepaid_sat) = match self.phase {
             Phase::Unfunded | Phase::Ended => (unstarted, 0),
             Phase::Provisioning => (balance.min(unstarted), unstarted.saturating_sub(balance)),
             Phase::Live => {
-                let (value, balance) =
-                    unused(&self.lots, self.left_s(at), self.carried_sat, balance);
+                let (value, balance) = unused(&self.lots, self.left_s(at), carried_sat, balance);
                 (balance, value)
             }
         };

@@ -41,10 +41,10 @@ pub struct Shop {
     /// The node it follows.
     pub node: Bitcoind,
     folder: PathBuf,
-    database: String,
+    pub(super) database: String,
     descriptor: String,
     server: Option<Server>,
-    runtime: tokio::runtime::Runtime,
+    pub(super) runtime: tokio::runtime::Runtime,
     client: reqwest::Client,
 }
 
@@ -90,6 +90,7 @@ fn in_shop(place: &Place, config: &str, body: &(impl Fn(&mut Shop) + Sync + ?Siz
             let mut shop = Shop::new(place.url(), place.folder(), config);
             shop.start();
             body(&mut shop);
+            shop.check_books();
         };
         if let Err(panic) = scope.spawn(run).join() {
             std::panic::resume_unwind(panic);

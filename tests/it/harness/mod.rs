@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub mod bitcoind;
+pub mod books;
 pub mod daemon;
 mod rpc;
 pub mod wait;

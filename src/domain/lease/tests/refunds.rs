@@ -205,3 +205,19 @@ fn prepaid_goes_down_and_earned_up_with_every_second_and_nothing_is_lost() {
         case.now = case.now.plus_s(1);
     }
 }
+
+#[test]
+fn a_balance_that_came_over_is_not_refunded_when_the_payment_it_came_from_is_reversed() {
+    let mut case = Case::with(dear());
+    let first = case.paid(0, 6007);
+    case.pass(DAY);
+    case.ready = false;
+    case.paid(0, 6001);
+    case.act(What::Failed);
+    case.rewind(2, &[first]);
+    case.double_spend(first);
+    assert_eq!((case.books().refundable_sat, case.books().received_sat), (6001, 6001));
+    case.rewind(1, &[]);
+    case.mine(&[first]);
+    assert_eq!((case.books().refundable_sat, case.books().earned_sat), (6008, 6000));
+}
