@@ -32,7 +32,7 @@ use crate::http::{self, HttpState};
 use crate::keys::{self, Keys};
 use crate::live::Live;
 use crate::worker::follow::{Follow, Settings};
-use crate::worker::{housekeeping, run_every, send_again};
+use crate::worker::{self, housekeeping, run_every, send_again};
 
 /// A server that has opened everything and is about to run.
 pub struct Daemon {
@@ -108,7 +108,7 @@ impl Daemon {
         });
         let (sender, readiness) = watch::channel(Readiness::default());
         let live = Live::new(db.clone());
-        let (rescan, _desk) = rescan::channel();
+        let (rescan, desk) = rescan::channel();
         let mut daemon = Self {
             config,
             db,
@@ -127,6 +127,9 @@ impl Daemon {
             tasks: JoinSet::new(),
         };
         daemon.spawn_workers(sender);
+        let network = daemon.config.bitcoind.network;
+        let (node, db) = (daemon.node.clone(), daemon.db.clone());
+        daemon.spawn_until_shutdown(worker::rescan::run(node, db, network, desk));
         Ok(daemon)
     }
 
@@ -193,6 +196,20 @@ impl Daemon {
             metrics: self.metrics.clone(),
         };
         http::router(state, faucet.unwrap_or_default())
+    }
+
+    /// Starts a task that only ends when it is dropped.
+    fn spawn_until_shutdown(
+        &mut self,
+        task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
+        let shutdown = self.shutdown.clone();
+        self.spawn(async move {
+            tokio::select! {
+                () = shutdown.cancelled() => Ok(()),
+                result = task => result,
+            }
+        });
     }
 
     /// Starts one more task; when it ends, everything ends.

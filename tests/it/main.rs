@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod cases;
 mod beside;
+mod cases;
 mod chain;
 mod cli;
 mod harness;
