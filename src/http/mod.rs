@@ -9,6 +9,8 @@ pub mod json;
 pub mod limits;
 pub mod openapi;
 pub mod source;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
