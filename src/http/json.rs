@@ -36,7 +36,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     }
 }
 
-fn too_large(rejection: BytesRejection) -> Problem {
+pub(super) fn too_large(rejection: BytesRejection) -> Problem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         let detail = format!("the body is larger than {} bytes", super::BODY_LIMIT);
         return Refusal::new(Code::PayloadTooLarge, detail).into();
@@ -51,8 +51,9 @@ fn too_large(rejection: BytesRejection) -> Problem {
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let pointer = pointer(error.path());
+        let mut pointer = pointer(error.path());
         let inner = error.into_inner();
+        pointer.push_str(&missing(&inner));
         match inner.classify() {
             serde_json::error::Category::Data => {
                 Refusal::field(Code::InvalidRequest, &pointer, inner.to_string())
@@ -68,6 +69,13 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     }
 }
 
+/// The missing field that an error is about: serde points at the object around it.
+fn missing(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let name = text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+    name.map(|name| format!("/{name}")).unwrap_or_default()
+}
+
 fn pointer(path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment;
     path.iter()
@@ -77,6 +85,20 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
             _ => String::new(),
         })
         .collect()
+}
+
+/// A part of the path; what is not even text names nothing that there is.
+pub struct Path<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        axum::extract::Path::from_request_parts(parts, state)
+            .await
+            .map(|path| Self(path.0))
+            .map_err(|_| Refusal::new(Code::NotFound, "there is nothing at this path").into())
+    }
 }
 
 /// Query parameters, with a problem document for those that do not fit.

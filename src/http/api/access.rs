@@ -1,9 +1,11 @@
 //! Who may come in: the gate for proxies, token introspection, the published keys.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -18,7 +20,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::token::{Claims, Expected, verify};
 use crate::http::auth::{Operator, Scope, bearer};
 use crate::http::error::ProblemBody;
-use crate::http::json::Query;
+use crate::http::json::{Path, Query, too_large};
 use crate::http::{HttpState, Problem};
 use crate::live::gate::Pass;
 
@@ -141,10 +143,11 @@ struct Introspection {
 async fn introspect(
     State(state): State<HttpState>,
     operator: Operator,
-    _: HeaderMap,
-    body: String,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Introspection>, Problem> {
     operator.may(Scope::Read)?;
+    let body = body.map_err(too_large)?;
+    let body = String::from_utf8_lossy(&body);
     let token = body.split('&').find_map(|pair| pair.strip_prefix("token="));
     let Some(token) = token else {
         let detail = "send token=… as application/x-www-form-urlencoded";

@@ -1,7 +1,7 @@
 //! Invoices: their status and their picture for anybody.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use utoipa_axum::router::OpenApiRouter;
@@ -14,6 +14,7 @@ use crate::domain::ids::InvoiceId;
 use crate::domain::uri::payment_uri_for_qr;
 use crate::http::auth::Holder;
 use crate::http::error::ProblemBody;
+use crate::http::json::Path;
 use crate::http::{HttpState, Problem};
 use crate::qr;
 

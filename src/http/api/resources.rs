@@ -1,7 +1,7 @@
 //! What is offered, what it costs, and where its money is. For anybody.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -11,7 +11,7 @@ use crate::app::read::{self, QuoteView, ResourceView};
 use crate::app::request_lease::check_duration;
 use crate::db;
 use crate::http::error::ProblemBody;
-use crate::http::json::Query;
+use crate::http::json::{Path, Query};
 use crate::http::{HttpState, Problem};
 
 pub(super) fn router() -> OpenApiRouter<HttpState> {

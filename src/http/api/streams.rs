@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::app::{read, view};
 use crate::db;
+use crate::http::json::Path;
 use crate::http::{HttpState, Problem};
 use crate::live::Subscription;
 
