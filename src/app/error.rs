@@ -92,31 +92,46 @@ pub struct Refusal {
     pub errors: Vec<FieldError>,
     /// When it may work.
     pub available_at: Option<Timestamp>,
+    /// Seconds until then, where waiting is all there is to do.
+    pub retry_after_s: Option<u64>,
 }
 
 impl Refusal {
     /// A refusal with a reason only.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new(), available_at: None }
+        Self {
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            available_at: None,
+            retry_after_s: None,
+        }
     }
 
     /// One wrong field.
     pub fn field(code: Code, pointer: &str, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         let errors = vec![FieldError { pointer: pointer.into(), detail: detail.clone() }];
-        Self { code, detail, errors, available_at: None }
+        Self { code, detail, errors, available_at: None, retry_after_s: None }
     }
 
     /// Wrong parameters of a request.
     pub fn params(errors: Vec<FieldError>) -> Self {
         let detail = "some of params are wrong; see errors".to_owned();
-        Self { code: Code::InvalidRequest, detail, errors, available_at: None }
+        Self { code: Code::InvalidRequest, detail, errors, available_at: None, retry_after_s: None }
     }
 
     /// The same with the moment at which it may work.
     #[must_use]
     pub fn until(mut self, available_at: Option<Timestamp>) -> Self {
         self.available_at = available_at;
+        self
+    }
+
+    /// The same with the seconds from `now` until it may work.
+    #[must_use]
+    pub fn counted_from(mut self, now: Timestamp) -> Self {
+        self.retry_after_s = self.available_at.map(|at| now.seconds_until(at));
         self
     }
 }

@@ -28,7 +28,7 @@ pub async fn check_open_unpaid(
         return Ok(());
     }
     let detail = "too many requests wait for payment; try again when the first of them ends";
-    Err(Refusal::new(Code::TooManyUnpaid, detail).until(first).into())
+    Err(Refusal::new(Code::TooManyUnpaid, detail).until(first).counted_from(now).into())
 }
 
 /// What an invoice is made from, besides its address.

@@ -110,7 +110,8 @@ impl From<Refusal> for Problem {
                 .collect(),
             available_at: refusal.available_at,
         };
-        let retry_after_s = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
+        let busy = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
+        let retry_after_s = refusal.retry_after_s.map(|seconds| seconds.max(1)).or(busy);
         Self { code: refusal.code, body: Box::new(body), retry_after_s }
     }
 }
