@@ -23,7 +23,9 @@ pub struct Creating {
 }
 
 impl Creating {
-    /// Reads the header and computes the token. `endpoint` is the path asked for.
+    /// Reads the header and computes the token. `endpoint` is the path asked for. The answer that
+    /// is kept for a key is of whoever joined the claim with it: without, it would come with a
+    /// token that opens nothing.
     ///
     /// # Errors
     /// `invalid_request` for a key that is none.
@@ -32,6 +34,7 @@ impl Creating {
         headers: &HeaderMap,
         endpoint: &str,
         body: &[u8],
+        holder: Option<&Holder>,
     ) -> Result<Self, Problem> {
         let secret = &state.keys.claim_secret;
         let Some(value) = headers.get("idempotency-key") else {
@@ -47,6 +50,8 @@ impl Creating {
             return Err(Refusal::new(Code::InvalidRequest, detail).into());
         }
         let mut bound = endpoint.as_bytes().to_vec();
+        bound.push(0);
+        bound.extend_from_slice(holder.map_or("", |holder| &holder.0.id).as_bytes());
         bound.push(0);
         bound.extend_from_slice(body);
         let key = Key { key_hash: sha256_hex(text.as_bytes()), body_hash: sha256_hex(&bound) };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ use crate::domain::token::{Claims, Subject, sign};
 use crate::http::auth::Holder;
 use crate::http::create::{Creating, answer};
 use crate::http::error::ProblemBody;
-use crate::http::json::{Body, Query};
+use crate::http::json::{Body, Path, Query};
 use crate::http::source::Source;
 use crate::http::{HttpState, Problem};
 
@@ -59,16 +59,17 @@ struct NewLease {
     refund_address: Option<String>,
 }
 
-/// Checks a refund address of the body.
-pub(super) fn refund_address(
+/// Checks an address at `pointer` of the body.
+pub(super) fn checked_address(
     state: &HttpState,
+    pointer: &str,
     address: Option<&str>,
 ) -> Result<Option<String>, Problem> {
     let Some(text) = address else { return Ok(None) };
     let network = state.shop.keychain.network();
     match crate::domain::address::check_address(text, network) {
         Ok(address) => Ok(Some(address.to_string())),
-        Err(why) => Err(Refusal::field(Code::InvalidRequest, "/refund_address", why).into()),
+        Err(why) => Err(Refusal::field(Code::InvalidRequest, pointer, why).into()),
     }
 }
 
@@ -90,12 +91,16 @@ async fn create(
     headers: HeaderMap,
     body: Body<NewLease>,
 ) -> Result<Response, Problem> {
-    let creating = Creating::new(&state, &headers, "/v1/leases", &body.bytes)?;
+    let creating = Creating::new(&state, &headers, "/v1/leases", &body.bytes, holder.as_ref())?;
     let value = body.value;
     let item = RequestLease {
         shop: Arc::clone(&state.shop),
         now: state.clock.now(),
-        refund_address: refund_address(&state, value.refund_address.as_deref())?,
+        refund_address: checked_address(
+            &state,
+            "/refund_address",
+            value.refund_address.as_deref(),
+        )?,
         resource: value.resource,
         duration_s: value.duration_s,
         params: value.params,
@@ -133,15 +138,19 @@ async fn find(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let row = wait_for(&state, &id, &wait).await?;
-    let tag = format!("\"{}\"", row.seq);
+    if let Some(holder) = &holder {
+        holder.must_hold(&row.claim)?;
+    }
+    // A holder sees more than others, so it is another representation.
+    let tag = format!("\"{}{}\"", row.seq, if holder.is_some() { "-held" } else { "" });
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let matches = known.is_some_and(|known| known.split(',').any(|one| one.trim() == tag));
+    let same = |one: &str| one.trim().trim_start_matches("W/") == tag;
+    let matches = known.is_some_and(|known| known.split(',').any(same));
     let mut response = if matches {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         let mut body = json!(view::lease(&row, &state.scene()));
-        if let Some(holder) = holder {
-            holder.must_hold(&row.claim)?;
+        if holder.is_some() {
             body["params"] = json!(row.params);
             body["access"] = Value::Null;
         }
@@ -149,6 +158,8 @@ async fn find(
     };
     let tag = HeaderValue::from_str(&tag).map_err(|_| Problem::internal())?;
     response.headers_mut().insert(header::ETAG, tag);
+    let vary = HeaderValue::from_static("authorization");
+    response.headers_mut().append(header::VARY, vary);
     Ok(response)
 }
 
@@ -208,7 +219,7 @@ async fn add_invoice(
     body: Body<NewInvoice>,
 ) -> Result<Response, Problem> {
     let endpoint = format!("/v1/leases/{id}/invoices");
-    let creating = Creating::new(&state, &headers, &endpoint, &body.bytes)?;
+    let creating = Creating::new(&state, &headers, &endpoint, &body.bytes, None)?;
     let ask = match (body.value.duration_s, body.value.amount_sat) {
         (Some(seconds), None) => Ask::Duration(seconds),
         (None, Some(sat)) => Ask::Amount(sat),
@@ -222,7 +233,11 @@ async fn add_invoice(
         now: state.clock.now(),
         lease: lease_id(&id)?,
         ask,
-        refund_address: refund_address(&state, body.value.refund_address.as_deref())?,
+        refund_address: checked_address(
+            &state,
+            "/refund_address",
+            body.value.refund_address.as_deref(),
+        )?,
         source: Some(source.name),
         key: creating.key,
     };
