@@ -164,8 +164,8 @@ impl Daemon {
         self.spawn(run_every("housekeeping", Duration::from_secs(3600), shutdown, step));
     }
 
-    /// The routes of this server, with `more` of its own.
-    pub fn router(&self, more: axum::Router<HttpState>) -> axum::Router {
+    /// The routes of this server; `faucet` are those of a private network that pays by itself.
+    pub fn router(&self, faucet: Option<axum::Router<HttpState>>) -> axum::Router {
         let limits = &self.config.limits;
         let state = HttpState {
             db: self.db.clone(),
@@ -180,10 +180,11 @@ impl Daemon {
             }),
             limits: Arc::new(http::limits::Limits::new(limits.create_per_minute)),
             live: self.live.clone(),
+            faucet: faucet.is_some(),
             shutdown: self.shutdown.clone(),
             metrics: self.metrics.clone(),
         };
-        http::router(state, more)
+        http::router(state, faucet.unwrap_or_default())
     }
 
     /// Starts one more task; when it ends, everything ends.

@@ -33,7 +33,7 @@ pub(super) async fn run(args: Args) -> Result<(), Exit> {
     let shutdown = daemon.shutdown.clone();
     let every = std::time::Duration::from_secs(args.block_every.max(1));
     daemon.spawn(playground.faucet().mine_blocks(every, shutdown.clone()));
-    let router = daemon.router(dev::routes(playground.faucet()));
+    let router = daemon.router(Some(dev::routes(playground.faucet())));
     serve::end_on_signal(shutdown)?;
     println!("Leasehold runs on a private regtest network: its coins are worth nothing.");
     println!("Open       {}", daemon.shop.public_url);

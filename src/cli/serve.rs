@@ -30,7 +30,7 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
     if let Some(file) = &args.address_file {
         write_address(file, daemon.bound)?;
     }
-    let router = daemon.router(axum::Router::new());
+    let router = daemon.router(None);
     end_on_signal(daemon.shutdown.clone())?;
     daemon.serve(router).await?;
     Ok(())

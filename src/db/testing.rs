@@ -152,9 +152,11 @@ impl Place {
         Ok(Node::start(db, writer))
     }
 
-    /// Small, so that many tests fit on one server.
+    /// Small, so that many tests fit on one server; and what waits is one group, however slow
+    /// the machine is.
     pub fn options() -> OpenOptions {
-        OpenOptions { readers: 4, ..OpenOptions::default() }
+        let group_time = Duration::from_secs(60);
+        OpenOptions { readers: 4, group_time, ..OpenOptions::default() }
     }
 }
 

@@ -8,6 +8,7 @@ pub mod error;
 pub mod json;
 pub mod limits;
 pub mod openapi;
+pub mod pages;
 pub mod source;
 #[cfg(test)]
 mod tests;
@@ -62,6 +63,8 @@ pub struct HttpState {
     pub limits: Arc<limits::Limits>,
     /// Wakes whoever waits for a change.
     pub live: Live,
+    /// Whether a faucet pays invoices: on the private network of `leasehold dev` only.
+    pub faucet: bool,
     /// Ends open streams.
     pub shutdown: CancellationToken,
     /// Renders the metrics; `None` when nothing was installed.
@@ -91,6 +94,7 @@ impl HttpState {
 /// The routes, with everything that holds for all of them, and `more`.
 pub fn router(state: HttpState, more: Router<HttpState>) -> Router {
     let quick = openapi::router()
+        .merge(pages::router())
         .merge(more)
         .layer(TimeoutLayer::with_status_code(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -1,5 +1,8 @@
 //! A shop for tests: a real database, an in-memory chain, a clock that is moved by hand.
 
+// Each test uses a part of it.
+#![allow(dead_code)]
+
 use std::sync::Arc;
 
 use bitcoin::{Network, OutPoint, ScriptBuf, Transaction, Txid};

@@ -118,7 +118,7 @@ fn while_the_server_is_down_the_reason_is_said_and_afterwards_all_is_well() {
     on_postgres(async |place| {
         let options = OpenOptions {
             retry_time: Duration::from_millis(100),
-            connect_timeout: Duration::from_millis(500),
+            connect_timeout: Duration::from_secs(2),
             ..Place::options()
         };
         let proxy = Proxy::start(place.url()).await;

@@ -63,7 +63,7 @@ fn too_many_readers_are_told_so() {
     each_place(async |place| {
         let options = OpenOptions {
             readers: 1,
-            connect_timeout: std::time::Duration::from_millis(300),
+            connect_timeout: std::time::Duration::from_secs(1),
             ..OpenOptions::default()
         };
         let node = place.try_open(options).await.unwrap();

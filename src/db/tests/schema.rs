@@ -7,6 +7,9 @@ use sqlx::Row;
 use crate::db::testing::{each, each_place};
 use crate::db::{Backend, Db, migrate};
 
+/// Tables whose rows are numbered by us: logs, keychains, and those with a single row.
+const NUMBERED: [&str; 5] = ["write_lock", "tip", "keychain", "ledger_entry", "audit_log"];
+
 /// A column as the database describes it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Column {
@@ -76,9 +79,8 @@ fn faults(columns: &BTreeSet<Column>) -> Vec<String> {
         if ["_sat", "_s", "_at"].iter().any(|end| name.ends_with(end)) && kind != "BIGINT" {
             fault("amounts, durations and times are BIGINT");
         }
-        // The lock's only row has the number 1.
         let id = name == "id" || name.ends_with("_id") || name.ends_with("_hash");
-        if id && kind != "TEXT" && table != "write_lock" {
+        if id && kind != "TEXT" && !NUMBERED.contains(&table.as_str()) {
             fault("ids and hashes are TEXT");
         }
         if column.in_key && !column.required {
@@ -132,7 +134,9 @@ fn the_rules_find_what_breaks_them() {
             }
         };
         sqlx::raw_sql(bad).execute(&mut conn).await.unwrap();
-        let faults = faults(&columns(&node).await);
+        let mut columns = columns(&node).await;
+        columns.retain(|column| ["bad", "keyless"].contains(&column.table.as_str()));
+        let faults = faults(&columns);
         let mut expected = vec![
             "bad.created_at BIGINT: the database computes nothing by itself",
             "bad.done BOOLEAN: only BIGINT and TEXT exist",

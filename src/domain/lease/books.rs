@@ -46,8 +46,15 @@ fn value_unstarted(lots: &[Lot]) -> u64 {
         .sum()
 }
 
-fn paid(lots: &[Lot]) -> u64 {
-    lots.iter().map(|lot| lot.amount_sat).sum()
+/// What the last `unused_s` seconds of `lots` are worth, and the balance of their run: together
+/// never more than was paid for them. They would be more when money whose fraction made a second
+/// whole was reversed.
+fn unused(lots: &[Lot], unused_s: u64, carried_sat: u64, balance_sat: u64) -> (u64, u64) {
+    let paid_sat = lots.iter().map(|lot| lot.amount_sat).sum::<u64>() + carried_sat;
+    let bought_sat = value_sat(lots.iter().map(|lot| (lot.bought_s, lot.price)));
+    let value = value_of_last(lots, unused_s).min(paid_sat);
+    let spare_sat = paid_sat.saturating_sub(bought_sat).min(paid_sat - value);
+    (value, balance_sat.min(spare_sat))
 }
 
 impl Closed {
@@ -65,11 +72,9 @@ impl Closed {
         if self.whole {
             return value_unstarted(&lots) + self.carried_sat;
         }
-        let paid_sat = paid(&lots) + self.carried_sat;
-        let bought_sat = value_sat(lots.iter().map(|lot| (lot.bought_s, lot.price)));
-        let balance_sat = self.balance_sat.min(paid_sat.saturating_sub(bought_sat));
         let unused_s = total_s(&lots).saturating_sub(self.used_s);
-        (value_of_last(&lots, unused_s) + balance_sat).min(paid_sat)
+        let (value, balance) = unused(&lots, unused_s, self.carried_sat, self.balance_sat);
+        value + balance
     }
 }
 
@@ -115,7 +120,11 @@ impl Standing {
         let (held_sat, prepaid_sat) = match self.phase {
             Phase::Unfunded | Phase::Ended => (unstarted, 0),
             Phase::Provisioning => (balance.min(unstarted), unstarted.saturating_sub(balance)),
-            Phase::Live => (balance, value_of_last(&self.lots, self.left_s(at))),
+            Phase::Live => {
+                let (value, balance) =
+                    unused(&self.lots, self.left_s(at), self.carried_sat, balance);
+                (balance, value)
+            }
         };
         Claims { held_sat, prepaid_sat, refundable_sat: dead + closed }
     }

@@ -1,6 +1,7 @@
 //! The calls, one file a noun. Each is documented where it is written.
 
 pub mod access;
+pub mod admin;
 pub mod claims;
 pub mod health;
 pub mod invoices;
@@ -21,4 +22,5 @@ pub fn router() -> OpenApiRouter<HttpState> {
         .merge(claims::router())
         .merge(access::router())
         .merge(health::router())
+        .merge(admin::router())
 }

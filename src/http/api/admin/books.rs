@@ -1,0 +1,199 @@
+//! The event log, the ledger, the audit log and the wallet, for operators.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::MOST;
+use crate::db;
+use crate::http::auth::{Operator, Scope};
+use crate::http::error::ProblemBody;
+use crate::http::json::Query;
+use crate::http::{HttpState, Problem};
+use crate::worker::watch::LOOKAHEAD;
+
+pub(super) fn router() -> OpenApiRouter<HttpState> {
+    OpenApiRouter::new()
+        .routes(routes!(events))
+        .routes(routes!(ledger))
+        .routes(routes!(export))
+        .routes(routes!(wallet))
+        .routes(routes!(audit_log))
+}
+
+/// A part of a numbered log.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct After {
+    /// What comes after this number; for the audit log, before it.
+    after: Option<u64>,
+    /// At most so many, 1 to 200; 50 if not given.
+    limit: Option<u32>,
+}
+
+impl After {
+    fn limit(&self) -> u32 {
+        self.limit.unwrap_or(50).clamp(1, MOST)
+    }
+}
+
+/// The event log, oldest first: the way to recover whatever was missed. Scope `read`.
+#[utoipa::path(get, path = "/v1/admin/events", tag = "admin", params(After),
+    responses((status = 200, description = "{items, next_after}", body = Object),
+        (status = 401, description = "unauthorized", body = ProblemBody)))]
+async fn events(
+    State(state): State<HttpState>,
+    operator: Operator,
+    Query(part): Query<After>,
+) -> Result<Json<Value>, Problem> {
+    operator.may(Scope::Read)?;
+    let after = i64::try_from(part.after.unwrap_or(0)).unwrap_or(i64::MAX);
+    let mut conn = state.db.read().await?;
+    let rows = db::event::list(&mut conn, after, part.limit().into()).await?;
+    let next_after = rows.last().map_or(after, |event| event.seq);
+    let items: Vec<Value> = rows
+        .into_iter()
+        .map(|event| {
+            json!({
+                "id": event.id,
+                "seq": event.seq,
+                "type": event.kind,
+                "at": crate::domain::time::Timestamp::from_millis(event.at),
+                "subject": event.subject,
+                "resource": event.resource,
+                "data": event.data,
+            })
+        })
+        .collect();
+    Ok(Json(json!({ "items": items, "next_after": next_after })))
+}
+
+/// Entries of the ledger, oldest first; debits are positive. Scope `read`.
+#[utoipa::path(get, path = "/v1/admin/ledger", tag = "admin", params(After),
+    responses((status = 200, description = "{items, next_after}", body = Object),
+        (status = 401, description = "unauthorized", body = ProblemBody)))]
+async fn ledger(
+    State(state): State<HttpState>,
+    operator: Operator,
+    Query(part): Query<After>,
+) -> Result<Json<Value>, Problem> {
+    operator.may(Scope::Read)?;
+    let after = part.after.unwrap_or(0);
+    let mut conn = state.db.read().await?;
+    let rows = db::ledger::list(&mut conn, after, part.limit()).await?;
+    let next_after = rows.last().map_or(after, |row| row.entry);
+    let items: Vec<Value> = rows
+        .iter()
+        .map(|row| {
+            json!({
+                "entry": row.entry,
+                "at": row.happened_at,
+                "resource": row.resource,
+                "subject": row.subject,
+                "account": row.account,
+                "amount_sat": row.amount_sat,
+            })
+        })
+        .collect();
+    Ok(Json(json!({ "items": items, "next_after": next_after })))
+}
+
+/// The whole ledger as CSV, for an accountant. Scope `read`.
+#[utoipa::path(get, path = "/v1/admin/export.csv", tag = "admin",
+    responses((status = 200, description = "The ledger", content_type = "text/csv", body = String),
+        (status = 401, description = "unauthorized", body = ProblemBody)))]
+async fn export(State(state): State<HttpState>, operator: Operator) -> Result<Response, Problem> {
+    operator.may(Scope::Read)?;
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let broken = |_| Problem::internal();
+    writer
+        .write_record(["entry", "at", "resource", "subject", "account", "amount_sat"])
+        .map_err(broken)?;
+    let mut after = 0;
+    loop {
+        // A connection for a page: a long answer must not keep one.
+        let mut conn = state.db.read().await?;
+        let rows = db::ledger::list(&mut conn, after, 1000).await?;
+        let Some(last) = rows.last() else { break };
+        after = last.entry;
+        for row in &rows {
+            let record = [
+                row.entry.to_string(),
+                row.happened_at.to_string(),
+                row.resource.clone().unwrap_or_default(),
+                row.subject.clone(),
+                row.account.as_str().to_owned(),
+                row.amount_sat.to_string(),
+            ];
+            writer.write_record(&record).map_err(broken)?;
+        }
+    }
+    let text = writer.into_inner().map_err(|_| Problem::internal())?;
+    let headers = [
+        (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
+        (header::CONTENT_DISPOSITION, "attachment; filename=\"ledger.csv\""),
+    ];
+    Ok((headers, text).into_response())
+}
+
+/// Keychains: what was issued, what got money, and the gap limit that a wallet needs to see all
+/// of it. Scope `read`.
+#[utoipa::path(get, path = "/v1/admin/wallet", tag = "admin",
+    responses((status = 200, description = "{keychains}", body = Object),
+        (status = 401, description = "unauthorized", body = ProblemBody)))]
+async fn wallet(
+    State(state): State<HttpState>,
+    operator: Operator,
+) -> Result<Json<Value>, Problem> {
+    operator.may(Scope::Read)?;
+    let mut conn = state.db.read().await?;
+    let mut keychains = Vec::new();
+    for row in db::keychain::list(&mut conn).await? {
+        let highest = db::keychain::highest_seen(&mut conn, row.id).await?;
+        keychains.push(json!({
+            "keychain": row.id,
+            "issues": row.id == state.shop.keychain_id,
+            "descriptor": row.descriptor,
+            "next_index": row.next_index,
+            "highest_paid_index": highest,
+            "gap_limit": db::keychain::gap(&mut conn, row.id).await?,
+            "import_range": [0, row.next_index.max(highest.map_or(0, |index| index + 1)) + LOOKAHEAD],
+        }));
+    }
+    Ok(Json(json!({ "keychains": keychains })))
+}
+
+/// What operators did, newest first. Scope `read`.
+#[utoipa::path(get, path = "/v1/admin/audit-log", tag = "admin", params(After),
+    responses((status = 200, description = "{items, next_after}", body = Object),
+        (status = 401, description = "unauthorized", body = ProblemBody)))]
+async fn audit_log(
+    State(state): State<HttpState>,
+    operator: Operator,
+    Query(part): Query<After>,
+) -> Result<Json<Value>, Problem> {
+    operator.may(Scope::Read)?;
+    let mut conn = state.db.read().await?;
+    let rows = db::audit_log::list(&mut conn, part.after, part.limit()).await?;
+    let next_after = rows.last().map(|row| row.id);
+    let items: Vec<Value> = rows
+        .iter()
+        .map(|row| {
+            json!({
+                "id": row.id,
+                "at": row.happened_at,
+                "actor": row.actor,
+                "action": row.action,
+                "subject": row.subject,
+                "detail": row.detail,
+            })
+        })
+        .collect();
+    Ok(Json(json!({ "items": items, "next_after": next_after })))
+}

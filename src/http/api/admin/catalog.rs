@@ -1,0 +1,135 @@
+//! The catalogue and its resources, for operators.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::apply_catalog::{ApplyCatalog, Change, Fate};
+use crate::app::operate::PauseResource;
+use crate::app::{Code, Refusal};
+use crate::db;
+use crate::domain::resource::Terms;
+use crate::http::auth::{Operator, Scope};
+use crate::http::error::ProblemBody;
+use crate::http::json::Query;
+use crate::http::{HttpState, Problem};
+
+pub(super) fn router() -> OpenApiRouter<HttpState> {
+    OpenApiRouter::new().routes(routes!(list, apply)).routes(routes!(pause)).routes(routes!(resume))
+}
+
+/// The terms that hold now, retired resources included. Scope `read`.
+#[utoipa::path(get, path = "/v1/admin/catalog", tag = "admin",
+    responses((status = 200, description = "{items}", body = Object),
+        (status = 401, description = "unauthorized", body = ProblemBody)))]
+async fn list(State(state): State<HttpState>, operator: Operator) -> Result<Json<Value>, Problem> {
+    operator.may(Scope::Read)?;
+    let mut conn = state.db.read().await?;
+    let items: Vec<Value> = db::terms::list(&mut conn)
+        .await?
+        .iter()
+        .map(|resource| {
+            json!({
+                "id": resource.id,
+                "version": resource.terms.version,
+                "since_at": resource.terms.created_at,
+                "paused_at": resource.paused_at,
+                "retired_at": resource.retired_at,
+                "terms": resource.terms.terms,
+            })
+        })
+        .collect();
+    Ok(Json(json!({ "items": items, "next_cursor": null })))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct HowToApply {
+    /// Only tell what would change.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+fn show(change: &Change) -> Value {
+    let (fate, differences) = match (&change.fate, &change.terms) {
+        (Fate::Added, _) => ("added", Vec::new()),
+        (Fate::Same, _) => ("same", Vec::new()),
+        (Fate::Retired, _) => ("retired", Vec::new()),
+        (Fate::Changed { old }, Some(new)) => ("changed", Terms::difference(old, new)),
+        (Fate::Changed { .. }, None) => ("changed", Vec::new()),
+    };
+    let differences: Vec<Value> = differences
+        .iter()
+        .map(|one| json!({ "key": one.key, "old": one.old, "new": one.new }))
+        .collect();
+    json!({ "resource": change.resource, "fate": fate, "differences": differences })
+}
+
+/// Apply a catalogue, sent as TOML. Scope `admin`.
+#[utoipa::path(post, path = "/v1/admin/catalog", tag = "admin", params(HowToApply),
+    request_body(content = String, content_type = "application/toml", description = "catalog.toml"),
+    responses((status = 200, description = "{changes}", body = Object),
+        (status = 403, description = "forbidden", body = ProblemBody),
+        (status = 422, description = "invalid_request: what is wrong with it",
+            body = ProblemBody)))]
+async fn apply(
+    State(state): State<HttpState>,
+    operator: Operator,
+    Query(how): Query<HowToApply>,
+    body: String,
+) -> Result<Json<Value>, Problem> {
+    operator.may(Scope::Admin)?;
+    let catalog = crate::catalog::parse("the catalogue", &body)
+        .map_err(|problems| Refusal::new(Code::InvalidRequest, problems.to_string()))?;
+    let item = ApplyCatalog {
+        catalog,
+        now: state.clock.now(),
+        actor: Some(operator.name()),
+        dry_run: how.dry_run,
+    };
+    let changes: Vec<Value> = state.db.write(item).await?.iter().map(show).collect();
+    Ok(Json(json!({ "changes": changes, "dry_run": how.dry_run })))
+}
+
+async fn set_paused(
+    state: &HttpState,
+    operator: &Operator,
+    resource: String,
+    pause: bool,
+) -> Result<StatusCode, Problem> {
+    operator.may(Scope::Manage)?;
+    let actor = operator.name();
+    state.db.write(PauseResource { ground: state.ground(), resource, pause, actor }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Take no money for a resource; running leases go on. Scope `manage`.
+#[utoipa::path(post, path = "/v1/admin/resources/{id}/pause", tag = "admin",
+    params(("id" = String, Path, description = "The resource's id")),
+    responses((status = 204, description = "It is paused"),
+        (status = 404, description = "unknown_resource", body = ProblemBody)))]
+async fn pause(
+    State(state): State<HttpState>,
+    operator: Operator,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    set_paused(&state, &operator, id, true).await
+}
+
+/// Take money for a resource again. Scope `manage`.
+#[utoipa::path(post, path = "/v1/admin/resources/{id}/resume", tag = "admin",
+    params(("id" = String, Path, description = "The resource's id")),
+    responses((status = 204, description = "It takes money"),
+        (status = 404, description = "unknown_resource", body = ProblemBody)))]
+async fn resume(
+    State(state): State<HttpState>,
+    operator: Operator,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    set_paused(&state, &operator, id, false).await
+}

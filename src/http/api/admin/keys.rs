@@ -1,0 +1,108 @@
+//! API keys for operators.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::api_keys::{CreateKey, RevokeKey};
+use crate::app::{Code, Refusal};
+use crate::db;
+use crate::db::api_key::ApiKey;
+use crate::domain::bearer::{api_key, token_hash};
+use crate::http::auth::{Operator, SCOPES, Scope};
+use crate::http::error::ProblemBody;
+use crate::http::json::Body;
+use crate::http::{HttpState, Problem};
+
+pub(super) fn router() -> OpenApiRouter<HttpState> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(revoke))
+}
+
+fn show(key: &ApiKey) -> Value {
+    json!({
+        "id": key.id,
+        "name": key.name,
+        "scopes": key.scopes.split(' ').collect::<Vec<_>>(),
+        "created_at": key.created_at,
+        "used_at": key.used_at,
+        "revoked_at": key.revoked_at,
+    })
+}
+
+/// All keys. Scope `admin`.
+#[utoipa::path(get, path = "/v1/admin/keys", tag = "admin",
+    responses((status = 200, description = "{items}", body = Object),
+        (status = 403, description = "forbidden", body = ProblemBody)))]
+async fn list(State(state): State<HttpState>, operator: Operator) -> Result<Json<Value>, Problem> {
+    operator.may(Scope::Admin)?;
+    let mut conn = state.db.read().await?;
+    let keys = db::api_key::list(&mut conn).await?;
+    let items: Vec<Value> = keys.iter().map(show).collect();
+    Ok(Json(json!({ "items": items, "next_cursor": null })))
+}
+
+/// A new key.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewKey {
+    /// A name for people.
+    name: String,
+    /// Some of `read`, `manage`, `payout`, `admin`.
+    scopes: Vec<String>,
+}
+
+/// Make a key. The token is shown this once. Scope `admin`.
+#[utoipa::path(post, path = "/v1/admin/keys", tag = "admin", request_body = NewKey,
+    responses((status = 201, description = "{key, token}", body = Object),
+        (status = 403, description = "forbidden", body = ProblemBody),
+        (status = 422, description = "invalid_request", body = ProblemBody)))]
+async fn create(
+    State(state): State<HttpState>,
+    operator: Operator,
+    body: Body<NewKey>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    operator.may(Scope::Admin)?;
+    let NewKey { name, scopes } = body.value;
+    let known = scopes.iter().all(|scope| SCOPES.contains(&scope.as_str()));
+    if scopes.is_empty() || !known {
+        let detail = format!("give some of {}", SCOPES.join(", "));
+        return Err(Refusal::field(Code::InvalidRequest, "/scopes", detail).into());
+    }
+    if name.trim().is_empty() || name.len() > 100 {
+        let detail = "give a name of 1 to 100 characters";
+        return Err(Refusal::field(Code::InvalidRequest, "/name", detail).into());
+    }
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).map_err(|_| Problem::internal())?;
+    let token = api_key(&random);
+    let item = CreateKey {
+        name,
+        scopes: scopes.join(" "),
+        token_hash: token_hash(&token),
+        now: state.clock.now(),
+        actor: operator.name(),
+    };
+    let key = state.db.write(item).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "key": show(&key), "token": token }))))
+}
+
+/// Revoke a key. Scope `admin`.
+#[utoipa::path(post, path = "/v1/admin/keys/{id}/revoke", tag = "admin",
+    params(("id" = String, Path, description = "The key's id")),
+    responses((status = 204, description = "It is refused from now on"),
+        (status = 404, description = "not_found", body = ProblemBody)))]
+async fn revoke(
+    State(state): State<HttpState>,
+    operator: Operator,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    operator.may(Scope::Admin)?;
+    let item = RevokeKey { id, now: state.clock.now(), actor: operator.name() };
+    state.db.write(item).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,176 @@
+//! Leases and invoices for operators.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{Listed, Page};
+use crate::app::act_on_lease::{ActOnLease, Action};
+use crate::app::view::{self, LeaseView};
+use crate::app::{Code, Refusal, read};
+use crate::db;
+use crate::db::lease::Filter;
+use crate::domain::ids::LeaseId;
+use crate::http::auth::{Operator, Scope};
+use crate::http::error::ProblemBody;
+use crate::http::json::Query;
+use crate::http::{HttpState, Problem};
+
+pub(super) fn router() -> OpenApiRouter<HttpState> {
+    OpenApiRouter::new()
+        .routes(routes!(leases))
+        .routes(routes!(lease))
+        .routes(routes!(suspend))
+        .routes(routes!(resume))
+        .routes(routes!(revoke))
+        .routes(routes!(invoices))
+        .routes(routes!(invoice))
+}
+
+/// Leases, newest first. Scope `read`.
+#[utoipa::path(get, path = "/v1/admin/leases", tag = "admin", params(Page),
+    responses((status = 200, description = "A page of leases", body = Listed),
+        (status = 401, description = "unauthorized", body = ProblemBody),
+        (status = 403, description = "forbidden", body = ProblemBody)))]
+async fn leases(
+    State(state): State<HttpState>,
+    operator: Operator,
+    Query(page): Query<Page>,
+) -> Result<Json<Listed>, Problem> {
+    operator.may(Scope::Read)?;
+    let limit = page.limit()?;
+    let before = page.before()?;
+    let filter = Filter { state: page.state, resource: page.resource, before };
+    let mut conn = state.db.read().await?;
+    let rows = db::lease::list(&mut conn, &filter, limit).await?;
+    let scene = state.scene();
+    let item = |row: &db::lease::LeaseRow| {
+        let value = json!(view::lease(row, &scene));
+        (row.facts.created_at, row.facts.id.to_string(), value)
+    };
+    Ok(Json(Listed::new(rows.iter().map(item).collect(), limit)))
+}
+
+/// A lease with its parameters, its invoices and everything that happened. Scope `read`.
+#[utoipa::path(get, path = "/v1/admin/leases/{id}", tag = "admin",
+    params(("id" = String, Path, description = "The lease's id")),
+    responses((status = 200, description = "The lease", body = Object),
+        (status = 404, description = "not_found", body = ProblemBody)))]
+async fn lease(
+    State(state): State<HttpState>,
+    operator: Operator,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    operator.may(Scope::Read)?;
+    let row = read::lease(&state.db, &id).await?;
+    let mut conn = state.db.read().await?;
+    let entries = db::entry::list(&mut conn, &row.facts.id).await?;
+    let invoices = db::invoice::list_of_lease(&mut conn, &row.facts.id).await?;
+    let scene = state.scene();
+    let mut body = json!(view::lease(&row, &scene));
+    body["params"] = json!(row.params);
+    body["invoices"] =
+        invoices.iter().map(|invoice| json!(view::invoice(invoice, &scene))).collect();
+    body["entries"] = entries
+        .iter()
+        .map(|entry| json!({ "n": entry.n, "at": entry.moment_at, "what": format!("{:?}", entry.what) }))
+        .collect();
+    Ok(Json(body))
+}
+
+async fn act(
+    state: &HttpState,
+    operator: &Operator,
+    id: &str,
+    action: Action,
+) -> Result<Json<LeaseView>, Problem> {
+    operator.may(Scope::Manage)?;
+    let unknown = || Refusal::new(Code::NotFound, format!("there is no lease {id}"));
+    let lease = LeaseId::parse(id).ok_or_else(unknown)?;
+    let actor = Some(operator.name());
+    let row = state.db.write(ActOnLease { ground: state.ground(), lease, action, actor }).await?;
+    state.live.gate.put(id, Some(&row));
+    Ok(Json(view::lease(&row, &state.scene())))
+}
+
+/// Stop a lease; its time stands still. Scope `manage`.
+#[utoipa::path(post, path = "/v1/admin/leases/{id}/suspend", tag = "admin",
+    params(("id" = String, Path, description = "The lease's id")),
+    responses((status = 200, description = "The lease", body = LeaseView),
+        (status = 404, description = "not_found", body = ProblemBody),
+        (status = 409, description = "lease_ended", body = ProblemBody)))]
+async fn suspend(
+    State(state): State<HttpState>,
+    operator: Operator,
+    Path(id): Path<String>,
+) -> Result<Json<LeaseView>, Problem> {
+    act(&state, &operator, &id, Action::Suspend).await
+}
+
+/// Let a suspended lease go on. Scope `manage`.
+#[utoipa::path(post, path = "/v1/admin/leases/{id}/resume", tag = "admin",
+    params(("id" = String, Path, description = "The lease's id")),
+    responses((status = 200, description = "The lease", body = LeaseView),
+        (status = 404, description = "not_found", body = ProblemBody),
+        (status = 409, description = "lease_ended", body = ProblemBody)))]
+async fn resume(
+    State(state): State<HttpState>,
+    operator: Operator,
+    Path(id): Path<String>,
+) -> Result<Json<LeaseView>, Problem> {
+    act(&state, &operator, &id, Action::Resume).await
+}
+
+/// End a lease; what is unused can be refunded. Scope `manage`.
+#[utoipa::path(post, path = "/v1/admin/leases/{id}/revoke", tag = "admin",
+    params(("id" = String, Path, description = "The lease's id")),
+    responses((status = 200, description = "The lease", body = LeaseView),
+        (status = 404, description = "not_found", body = ProblemBody)))]
+async fn revoke(
+    State(state): State<HttpState>,
+    operator: Operator,
+    Path(id): Path<String>,
+) -> Result<Json<LeaseView>, Problem> {
+    act(&state, &operator, &id, Action::Revoke).await
+}
+
+/// Invoices, newest first. Scope `read`.
+#[utoipa::path(get, path = "/v1/admin/invoices", tag = "admin", params(Page),
+    responses((status = 200, description = "A page of invoices", body = Listed),
+        (status = 401, description = "unauthorized", body = ProblemBody)))]
+async fn invoices(
+    State(state): State<HttpState>,
+    operator: Operator,
+    Query(page): Query<Page>,
+) -> Result<Json<Listed>, Problem> {
+    operator.may(Scope::Read)?;
+    let limit = page.limit()?;
+    let before = page.before()?;
+    let mut conn = state.db.read().await?;
+    let rows = db::invoice::list(&mut conn, page.state.as_deref(), before, limit).await?;
+    let scene = state.scene();
+    let item = |row: &db::invoice::InvoiceRow| {
+        let value = json!(view::invoice(row, &scene));
+        (row.facts.created_at, row.facts.id.to_string(), value)
+    };
+    Ok(Json(Listed::new(rows.iter().map(item).collect(), limit)))
+}
+
+/// One invoice. Scope `read`.
+#[utoipa::path(get, path = "/v1/admin/invoices/{id}", tag = "admin",
+    params(("id" = String, Path, description = "The invoice's id")),
+    responses((status = 200, description = "The invoice", body = view::InvoiceView),
+        (status = 404, description = "not_found", body = ProblemBody)))]
+async fn invoice(
+    State(state): State<HttpState>,
+    operator: Operator,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    operator.may(Scope::Read)?;
+    let row = read::invoice(&state.db, &id).await?;
+    let mut body = json!(view::invoice(&row, &state.scene()));
+    body["refund_address"] = json!(row.refund_address);
+    Ok(Json(body))
+}

@@ -1,0 +1,147 @@
+//! Payments for operators: the inbox of money that found no lease, and what becomes of it.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{Listed, Page};
+use crate::app::operate::{AssignPayment, RefundPayment};
+use crate::app::{Code, Refusal};
+use crate::db;
+use crate::db::payment::{Filter, PaymentRow};
+use crate::domain::ids::LeaseId;
+use crate::http::api::leases::refund_address;
+use crate::http::auth::{Operator, Scope};
+use crate::http::error::ProblemBody;
+use crate::http::json::{Body, Query};
+use crate::http::{HttpState, Problem};
+
+pub(super) fn router() -> OpenApiRouter<HttpState> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(one))
+        .routes(routes!(assign))
+        .routes(routes!(refund))
+}
+
+fn show(row: &PaymentRow, tip: u32) -> Value {
+    let disposition = match (&row.lease, &row.refund_address) {
+        (Some(_), _) => "lease",
+        (None, Some(_)) => "refundable",
+        (None, None) => "unallocated",
+    };
+    json!({
+        "id": row.facts.id,
+        "txid": row.facts.outpoint.txid,
+        "vout": row.facts.outpoint.vout,
+        "amount_sat": row.facts.amount_sat,
+        "state": row.state,
+        "confirmations": row.facts.confirmations(tip),
+        "height": row.facts.mined.as_ref().map(|mined| mined.height),
+        "first_seen_at": row.facts.first_seen_at,
+        "invoice": row.facts.invoice,
+        "lease": row.lease,
+        "disposition": disposition,
+        "derivation_index": row.index,
+        "refund_address": row.refund_address,
+    })
+}
+
+/// Payments, newest first; `?unallocated=true` is the inbox. Scope `read`.
+#[utoipa::path(get, path = "/v1/admin/payments", tag = "admin", params(Page),
+    responses((status = 200, description = "A page of payments", body = Listed),
+        (status = 401, description = "unauthorized", body = ProblemBody)))]
+async fn list(
+    State(state): State<HttpState>,
+    operator: Operator,
+    Query(page): Query<Page>,
+) -> Result<Json<Listed>, Problem> {
+    operator.may(Scope::Read)?;
+    let limit = page.limit()?;
+    let before = page.before()?;
+    let filter = Filter { state: page.state, unallocated: page.unallocated, before };
+    let mut conn = state.db.read().await?;
+    let rows = db::payment::list(&mut conn, &filter, limit).await?;
+    let tip = state.readiness.borrow().height();
+    let item =
+        |row: &PaymentRow| (row.facts.first_seen_at, row.facts.id.to_string(), show(row, tip));
+    Ok(Json(Listed::new(rows.iter().map(item).collect(), limit)))
+}
+
+/// One payment. Scope `read`.
+#[utoipa::path(get, path = "/v1/admin/payments/{id}", tag = "admin",
+    params(("id" = String, Path, description = "The payment's id")),
+    responses((status = 200, description = "The payment", body = Object),
+        (status = 404, description = "not_found", body = ProblemBody)))]
+async fn one(
+    State(state): State<HttpState>,
+    operator: Operator,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    operator.may(Scope::Read)?;
+    let mut conn = state.db.read().await?;
+    let found = db::payment::find(&mut conn, &id).await?;
+    let unknown = || Refusal::new(Code::NotFound, format!("there is no payment {id}"));
+    Ok(Json(show(&found.ok_or_else(unknown)?, state.readiness.borrow().height())))
+}
+
+/// The lease that gets the money.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Assignment {
+    /// Its id.
+    lease: String,
+}
+
+/// Give money that found no lease to one. Scope `manage`.
+#[utoipa::path(post, path = "/v1/admin/payments/{id}/assign", tag = "admin",
+    request_body = Assignment, params(("id" = String, Path, description = "The payment's id")),
+    responses((status = 200, description = "The payment", body = Object),
+        (status = 404, description = "not_found", body = ProblemBody),
+        (status = 422, description = "invalid_request", body = ProblemBody)))]
+async fn assign(
+    State(state): State<HttpState>,
+    operator: Operator,
+    Path(payment): Path<String>,
+    body: Body<Assignment>,
+) -> Result<Json<Value>, Problem> {
+    operator.may(Scope::Manage)?;
+    let unknown = || Refusal::field(Code::InvalidRequest, "/lease", "this is no lease id");
+    let lease = LeaseId::parse(&body.value.lease).ok_or_else(unknown)?;
+    let actor = operator.name();
+    let row =
+        state.db.write(AssignPayment { ground: state.ground(), payment, lease, actor }).await?;
+    Ok(Json(show(&row, state.readiness.borrow().height())))
+}
+
+/// Where money goes back to.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct RefundTo {
+    /// An address of whoever paid.
+    address: String,
+}
+
+/// Say where money that found no lease goes back to. Scope `manage`.
+#[utoipa::path(post, path = "/v1/admin/payments/{id}/refund", tag = "admin",
+    request_body = RefundTo, params(("id" = String, Path, description = "The payment's id")),
+    responses((status = 200, description = "The payment", body = Object),
+        (status = 404, description = "not_found", body = ProblemBody),
+        (status = 422, description = "invalid_request", body = ProblemBody)))]
+async fn refund(
+    State(state): State<HttpState>,
+    operator: Operator,
+    Path(payment): Path<String>,
+    body: Body<RefundTo>,
+) -> Result<Json<Value>, Problem> {
+    operator.may(Scope::Manage)?;
+    let address = refund_address(&state, Some(&body.value.address))?.unwrap_or_default();
+    let actor = operator.name();
+    let item = RefundPayment { ground: state.ground(), payment, address, actor };
+    let row = state.db.write(item).await?;
+    Ok(Json(show(&row, state.readiness.borrow().height())))
+}

@@ -1,0 +1,22 @@
+// Reloads the page's content when the object on it has changed. Without this script the page
+// refreshes by itself.
+"use strict";
+(function () {
+  var live = document.getElementById("live");
+  if (!live || !window.EventSource) return;
+  var seq = live.dataset.seq;
+  var source = new EventSource(live.dataset.events);
+  source.onmessage = function (message) {
+    if (message.lastEventId === seq) return;
+    seq = message.lastEventId;
+    fetch(location.pathname, { cache: "no-store" })
+      .then(function (answer) { return answer.text(); })
+      .then(function (text) {
+        var next = new DOMParser().parseFromString(text, "text/html");
+        var fresh = next.getElementById("live");
+        if (!fresh) return;
+        live.replaceChildren.apply(live, Array.from(fresh.childNodes));
+        document.title = next.title;
+      });
+  };
+})();

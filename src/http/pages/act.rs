@@ -1,0 +1,154 @@
+//! The forms of the pages. Each does what the API does, then shows the next page.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::extract::{Form, Path, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use serde_json::{Map, Value};
+
+use super::show::{ResourcePage, claim_cookie, token_for};
+use super::{COOKIE, Wrong, render};
+use crate::app::act_on_lease::{ActOnLease, Action};
+use crate::app::add_invoice::{AddInvoice, Ask};
+use crate::app::request_lease::RequestLease;
+use crate::app::{AppError, Code, Refusal, read};
+use crate::db;
+use crate::domain::bearer::token_hash;
+use crate::domain::ids::LeaseId;
+use crate::http::auth::Holder;
+use crate::http::create::Creating;
+use crate::http::source::Source;
+use crate::http::{HttpState, Problem};
+
+fn minutes(form: &HashMap<String, String>) -> Result<u64, Refusal> {
+    let text = form.get("minutes").map(String::as_str).unwrap_or_default();
+    let wrong = || Refusal::new(Code::InvalidRequest, "give the time in whole minutes");
+    text.trim().parse::<u64>().ok().and_then(|n| n.checked_mul(60)).ok_or_else(wrong)
+}
+
+/// The claim that this browser has already.
+async fn holder(state: &HttpState, headers: &HeaderMap) -> Result<Option<Holder>, Wrong> {
+    let Some(token) = claim_cookie(headers) else { return Ok(None) };
+    let mut conn = state.db.read().await?;
+    Ok(db::claim::find_by_hash(&mut conn, &token_hash(&token)).await?.map(Holder))
+}
+
+/// Asks for a lease; shows the form again with what is wrong.
+pub(super) async fn request(
+    State(state): State<HttpState>,
+    source: Source,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    Form(form): Form<HashMap<String, String>>,
+) -> Result<Response, Wrong> {
+    let holder = holder(&state, &headers).await?;
+    let creating = Creating::new(&state, &HeaderMap::new(), "/resources", &[])?;
+    match ask(&state, source, &id, &form, &creating, holder.as_ref()).await {
+        Ok(invoice) => {
+            let mut response = Redirect::to(&format!("/checkout/{invoice}")).into_response();
+            if holder.is_none() {
+                set_cookie(&state, &mut response, &creating.token)?;
+            }
+            Ok(response)
+        }
+        Err(AppError::Refused(refusal)) if refusal.code != Code::UnknownResource => {
+            let mut page = ResourcePage::load(&state, &id).await?;
+            page.minutes = form.get("minutes").cloned().unwrap_or_default();
+            for param in &mut page.params {
+                let sent = form.get(&format!("param.{}", param.name));
+                param.value = sent.cloned().unwrap_or_default();
+            }
+            let fields = refusal.errors.iter().map(|field| field.detail.as_str());
+            let mut words = vec![refusal.detail.as_str()];
+            words.extend(fields.filter(|detail| *detail != refusal.detail));
+            page.problem = Some(words.join(" · "));
+            Ok(render(&page))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn ask(
+    state: &HttpState,
+    source: Source,
+    id: &str,
+    form: &HashMap<String, String>,
+    creating: &Creating,
+    holder: Option<&Holder>,
+) -> Result<String, AppError> {
+    let params: Map<String, Value> = form
+        .iter()
+        .filter_map(|(name, value)| Some((name.strip_prefix("param.")?, value.trim())))
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| (name.to_owned(), Value::from(value)))
+        .collect();
+    let item = RequestLease {
+        shop: Arc::clone(&state.shop),
+        now: state.clock.now(),
+        resource: id.to_owned(),
+        duration_s: minutes(form)?,
+        params,
+        refund_address: None,
+        claim: creating.claim(holder),
+        source: Some(source.name),
+        key: None,
+    };
+    let outcome = state.db.write(item).await?;
+    Ok(outcome.body["invoice"]["id"].as_str().unwrap_or_default().to_owned())
+}
+
+/// The claim stays in this browser: no script can read it, no other site can send it.
+fn set_cookie(state: &HttpState, response: &mut Response, token: &str) -> Result<(), Wrong> {
+    let secure = if state.shop.public_url.starts_with("https:") { "; Secure" } else { "" };
+    let text =
+        format!("{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=31536000{secure}");
+    let value = HeaderValue::from_str(&text).map_err(|_| Problem::internal())?;
+    response.headers_mut().insert(header::SET_COOKIE, value);
+    Ok(())
+}
+
+fn lease_id(id: &str) -> Result<LeaseId, Refusal> {
+    let unknown = || Refusal::new(Code::NotFound, format!("there is no lease {id}"));
+    LeaseId::parse(id).ok_or_else(unknown)
+}
+
+/// Asks to pay for more of a lease. Anyone may.
+pub(super) async fn more(
+    State(state): State<HttpState>,
+    source: Source,
+    Path(id): Path<String>,
+    Form(form): Form<HashMap<String, String>>,
+) -> Result<Response, Wrong> {
+    let item = AddInvoice {
+        shop: Arc::clone(&state.shop),
+        now: state.clock.now(),
+        lease: lease_id(&id)?,
+        ask: Ask::Duration(minutes(&form)?),
+        refund_address: None,
+        source: Some(source.name),
+        key: None,
+    };
+    let outcome = state.db.write(item).await?;
+    let invoice = outcome.body["invoice"]["id"].as_str().unwrap_or_default();
+    Ok(Redirect::to(&format!("/checkout/{invoice}")).into_response())
+}
+
+/// Gives a lease back; needs the claim in the cookie.
+pub(super) async fn give_back(
+    State(state): State<HttpState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Wrong> {
+    let row = read::lease(&state.db, &id).await?;
+    if token_for(&state, &headers, &row.claim).await?.is_none() {
+        let detail = "this browser does not have the claim token of this lease";
+        return Err(Refusal::new(Code::Forbidden, detail).into());
+    }
+    let (lease, action) = (lease_id(&id)?, Action::Return);
+    let row =
+        state.db.write(ActOnLease { ground: state.ground(), lease, action, actor: None }).await?;
+    state.live.gate.put(&id, Some(&row));
+    Ok(Redirect::to(&format!("/leases/{id}")).into_response())
+}

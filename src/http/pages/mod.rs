@@ -1,0 +1,84 @@
+//! Plain pages for people: what is for rent, one resource, a checkout, a lease. Server-rendered,
+//! complete without JavaScript, live with it. The claim travels in an HttpOnly cookie.
+
+mod act;
+mod show;
+
+use askama::Template;
+use axum::Router;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post};
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use super::{HttpState, Problem};
+
+/// Only what is ours: no script or style in the page, nothing from another host.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    connect-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
+    frame-ancestors 'none'";
+
+/// The cookie that keeps the claim token in the browser.
+const COOKIE: &str = "leasehold_claim";
+
+/// The routes.
+pub fn router() -> Router<HttpState> {
+    let policy = HeaderValue::from_static(POLICY);
+    Router::new()
+        .route("/", get(show::index))
+        .route("/resources/{id}", get(show::resource).post(act::request))
+        .route("/checkout/{id}", get(show::checkout))
+        .route("/leases/{id}", get(show::lease))
+        .route("/leases/{id}/more", post(act::more))
+        .route("/leases/{id}/return", post(act::give_back))
+        .route("/assets/style.css", get(style))
+        .route("/assets/live.js", get(script))
+        .layer(SetResponseHeaderLayer::if_not_present(header::CONTENT_SECURITY_POLICY, policy))
+        .layer(SetResponseHeaderLayer::if_not_present(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("no-store"),
+        ))
+}
+
+async fn style() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/css")], include_str!("../assets/style.css"))
+}
+
+async fn script() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/javascript")], include_str!("../assets/live.js"))
+}
+
+#[derive(Template)]
+#[template(path = "problem.html")]
+struct ProblemPage<'a> {
+    title: &'a str,
+    detail: &'a str,
+}
+
+/// A problem as a page.
+struct Wrong(Problem);
+
+impl<E: Into<Problem>> From<E> for Wrong {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for Wrong {
+    fn into_response(self) -> Response {
+        let body = self.0.body();
+        let page = ProblemPage { title: &body.title, detail: &body.detail };
+        let status = StatusCode::from_u16(body.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, render(&page)).into_response()
+    }
+}
+
+fn render(page: &impl Template) -> Response {
+    match page.render() {
+        Ok(text) => Html(text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "a page cannot be rendered");
+            Problem::internal().into_response()
+        }
+    }
+}
