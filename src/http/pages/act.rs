@@ -44,7 +44,7 @@ pub(super) async fn request(
     Form(form): Form<HashMap<String, String>>,
 ) -> Result<Response, Wrong> {
     let holder = holder(&state, &headers).await?;
-    let creating = Creating::new(&state, &HeaderMap::new(), "/resources", &[])?;
+    let creating = Creating::new(&state, &HeaderMap::new(), "/resources", &[], None)?;
     match ask(&state, source, &id, &form, &creating, holder.as_ref()).await {
         Ok(invoice) => {
             let mut response = Redirect::to(&format!("/checkout/{invoice}")).into_response();

@@ -85,6 +85,7 @@ impl Desk {
             live: Live::default(),
             shutdown: CancellationToken::new(),
             metrics: None,
+            faucet: false,
         };
         set(&mut state);
         let router = http::router(state.clone(), Router::new());

@@ -1,7 +1,7 @@
 //! The catalogue and its resources, for operators.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use crate::db;
 use crate::domain::resource::Terms;
 use crate::http::auth::{Operator, Scope};
 use crate::http::error::ProblemBody;
-use crate::http::json::Query;
+use crate::http::json::{Path, Query};
 use crate::http::{HttpState, Problem};
 
 pub(super) fn router() -> OpenApiRouter<HttpState> {

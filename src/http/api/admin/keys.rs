@@ -1,7 +1,7 @@
 //! API keys for operators.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use crate::db::api_key::ApiKey;
 use crate::domain::bearer::{api_key, token_hash};
 use crate::http::auth::{Operator, SCOPES, Scope};
 use crate::http::error::ProblemBody;
-use crate::http::json::Body;
+use crate::http::json::{Body, Path};
 use crate::http::{HttpState, Problem};
 
 pub(super) fn router() -> OpenApiRouter<HttpState> {

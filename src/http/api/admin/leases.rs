@@ -1,7 +1,7 @@
 //! Leases and invoices for operators.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde_json::{Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -15,7 +15,7 @@ use crate::db::lease::Filter;
 use crate::domain::ids::LeaseId;
 use crate::http::auth::{Operator, Scope};
 use crate::http::error::ProblemBody;
-use crate::http::json::Query;
+use crate::http::json::{Path, Query};
 use crate::http::{HttpState, Problem};
 
 pub(super) fn router() -> OpenApiRouter<HttpState> {
