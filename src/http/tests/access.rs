@@ -232,7 +232,7 @@ fn every_call_and_every_response_is_described() {
             for (method, call) in item.as_object().unwrap().iter().filter(|(m, _)| m.len() < 7) {
                 calls += 1;
                 // A described path is a served one: no page is found behind none of them.
-                let real = path.replace('{', "").replace('}', "");
+                let real = path.replace(['{', '}'], "");
                 let answer = desk.call(&method.to_uppercase(), &real).send().await;
                 assert_ne!(answer.status, 405, "{method} {path}");
                 assert!(!answer.text.contains("/docs lists every call"), "{method} {path}");
