@@ -17,6 +17,9 @@ use super::request_lease::open_resource;
 use super::shop::Shop;
 use super::{AppError, Code, Refusal, view};
 
+/// All the satoshis that there will be.
+const MOST_SAT: u64 = 2_100_000_000_000_000;
+
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {
@@ -99,6 +102,10 @@ impl AddInvoice {
                 let most = terms.max_duration_s;
                 let detail = format!("duration_s is {seconds}; allowed are 1 to {most} seconds");
                 Err(Refusal::field(Code::DurationOutOfRange, "/duration_s", detail))
+            }
+            Ask::Amount(sat) if sat > MOST_SAT => {
+                let detail = format!("amount_sat is {sat}; there are no more than {MOST_SAT}");
+                Err(Refusal::field(Code::InvalidRequest, "/amount_sat", detail))
             }
             Ask::Amount(sat) => {
                 let least = issue::amount_sat(&self.shop, terms.price.cost_sat(1));

@@ -21,8 +21,11 @@ impl WriteItem for ChangeClaim {
 
     async fn run(&self, tx: &mut Tx) -> Result<Claim, AppError> {
         let mut claim = get(tx, &self.claim).await?;
-        for text in [&self.refund_address, &self.payout_address].into_iter().flatten().flatten() {
-            refuse_own(tx, text).await?;
+        let refund = ("/refund_address", &self.refund_address);
+        for (pointer, address) in [refund, ("/payout_address", &self.payout_address)] {
+            if let Some(Some(text)) = address {
+                refuse_own_at(tx, pointer, text).await?;
+            }
         }
         if let Some(address) = &self.refund_address {
             claim.refund_address.clone_from(address);
@@ -39,11 +42,15 @@ impl WriteItem for ChangeClaim {
 
 /// Refuses an address that we issued ourselves: a refund to it would come back as a payment.
 pub async fn refuse_own(tx: &mut Tx, address: &str) -> Result<(), AppError> {
+    refuse_own_at(tx, "/refund_address", address).await
+}
+
+async fn refuse_own_at(tx: &mut Tx, pointer: &str, address: &str) -> Result<(), AppError> {
     if db::invoice::find_by_address(tx.conn(), address).await?.is_none() {
         return Ok(());
     }
     let detail = "this is an address of this shop; give one of your own wallet";
-    Err(Refusal::field(Code::InvalidRequest, "/refund_address", detail).into())
+    Err(Refusal::field(Code::InvalidRequest, pointer, detail).into())
 }
 
 /// Replaces a claim's token.

@@ -7,6 +7,7 @@ use crate::db::invoice::InvoiceRow;
 use crate::db::lease::LeaseRow;
 use crate::db::terms::Resource;
 use crate::db::{self, Conn, Db, DbError};
+use crate::domain::ids::{InvoiceId, LeaseId};
 use crate::domain::ledger::Account;
 use crate::domain::resource::{Access, Tier};
 use crate::domain::time::Timestamp;
@@ -18,9 +19,11 @@ use super::{AppError, Code, Refusal};
 /// # Errors
 /// `not_found`; those of the database.
 pub async fn lease(db: &Db, id: &str) -> Result<LeaseRow, AppError> {
+    let unknown = || Refusal::new(Code::NotFound, format!("there is no lease {id}"));
+    // What is no id is not asked for: PostgreSQL fails on text with a NUL in it.
+    let id = LeaseId::parse(id).ok_or_else(unknown)?;
     let mut conn = db.read().await?;
-    let found = db::lease::find(&mut conn, id).await?;
-    found.ok_or_else(|| Refusal::new(Code::NotFound, format!("there is no lease {id}")).into())
+    Ok(db::lease::find(&mut conn, id.as_str()).await?.ok_or_else(unknown)?)
 }
 
 /// An invoice that must exist.
@@ -28,9 +31,11 @@ pub async fn lease(db: &Db, id: &str) -> Result<LeaseRow, AppError> {
 /// # Errors
 /// `not_found`; those of the database.
 pub async fn invoice(db: &Db, id: &str) -> Result<InvoiceRow, AppError> {
+    let unknown = || Refusal::new(Code::NotFound, format!("there is no invoice {id}"));
+    // What is no id is not asked for: PostgreSQL fails on text with a NUL in it.
+    let id = InvoiceId::parse(id).ok_or_else(unknown)?;
     let mut conn = db.read().await?;
-    let found = db::invoice::find(&mut conn, id).await?;
-    found.ok_or_else(|| Refusal::new(Code::NotFound, format!("there is no invoice {id}")).into())
+    Ok(db::invoice::find(&mut conn, id.as_str()).await?.ok_or_else(unknown)?)
 }
 
 /// A price as the API writes it.

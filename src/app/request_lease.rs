@@ -93,8 +93,12 @@ impl WriteItem for RequestLease {
 
 /// A resource that takes money now.
 pub(super) async fn open_resource(tx: &mut Tx, id: &str) -> Result<Resource, AppError> {
-    let found = db::terms::find(tx.conn(), id).await?.filter(|found| found.retired_at.is_none());
-    let Some(resource) = found else {
+    // PostgreSQL fails on text with a NUL in it, and with it everything in this transaction.
+    let found = match id.contains('\0') {
+        true => None,
+        false => db::terms::find(tx.conn(), id).await?,
+    };
+    let Some(resource) = found.filter(|found| found.retired_at.is_none()) else {
         let detail = format!("there is no resource \"{id}\"; GET /v1/resources lists them");
         return Err(Refusal::new(Code::UnknownResource, detail).into());
     };

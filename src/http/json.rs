@@ -42,7 +42,7 @@ fn is_json(essence: &str) -> bool {
         || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-fn too_large(rejection: BytesRejection) -> Problem {
+pub(super) fn too_large(rejection: BytesRejection) -> Problem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         let detail = format!("the body is larger than {} bytes", super::BODY_LIMIT);
         return Refusal::new(Code::PayloadTooLarge, detail).into();
@@ -82,7 +82,7 @@ fn wrong_field(mut pointer: String, text: &str) -> Refusal {
     let Some((name, _)) = named else {
         return Refusal::field(Code::InvalidRequest, &pointer, text);
     };
-    let known = pointer.rsplit('/').next() == Some(name);
+    let known = pointer.rsplit('/').next() == Some(escaped(name).as_str());
     if !known {
         pointer = format!("{pointer}/{}", escaped(name));
     }

@@ -12,6 +12,8 @@ pub mod openapi;
 pub mod pages;
 pub mod source;
 pub mod streams;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -1,8 +1,9 @@
 //! What lease tokens are worth, for whoever guards something: introspection, published keys.
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::extract::rejection::BytesRejection;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -13,6 +14,7 @@ use crate::app::{Code, Refusal};
 use crate::domain::jwk::key_set;
 use crate::http::auth::{Operator, Scope};
 use crate::http::error::ProblemBody;
+use crate::http::json::too_large;
 use crate::http::{HttpState, Problem};
 use crate::live::gate::Closed;
 
@@ -42,10 +44,11 @@ struct Introspection {
 async fn introspect(
     State(state): State<HttpState>,
     operator: Operator,
-    _: HeaderMap,
-    body: String,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Introspection>, Problem> {
     operator.may(Scope::Read)?;
+    let body = body.map_err(too_large)?;
+    let body = String::from_utf8_lossy(&body);
     let token = body.split('&').find_map(|pair| pair.strip_prefix("token="));
     let Some(token) = token else {
         let detail = "send token=… as application/x-www-form-urlencoded";

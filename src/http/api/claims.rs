@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::leases::refund_address;
+use super::leases::checked_address;
 use crate::app::change_claim::ChangeClaim;
 use crate::app::view::{self, LeaseView};
 use crate::db;
@@ -111,14 +111,14 @@ async fn change(
     holder: Holder,
     body: Body<ClaimChange>,
 ) -> Result<Json<ClaimView>, Problem> {
-    let checked = |address: Option<Option<String>>| match address {
-        Some(text) => refund_address(&state, text.as_deref()).map(Some),
+    let checked = |pointer, address: Option<Option<String>>| match address {
+        Some(text) => checked_address(&state, pointer, text.as_deref()).map(Some),
         None => Ok(None),
     };
     let item = ChangeClaim {
         claim: holder.0.id,
-        refund_address: checked(body.value.refund_address)?,
-        payout_address: checked(body.value.payout_address)?,
+        refund_address: checked("/refund_address", body.value.refund_address)?,
+        payout_address: checked("/payout_address", body.value.payout_address)?,
     };
     let claim = state.db.write(item).await?;
     Ok(Json(show(&state, claim).await?))

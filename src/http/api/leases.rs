@@ -104,16 +104,17 @@ enum AnyLease {
     Public(LeaseView),
 }
 
-/// Checks a refund address of the body.
-pub(super) fn refund_address(
+/// Checks an address at `pointer` of the body.
+pub(super) fn checked_address(
     state: &HttpState,
+    pointer: &str,
     address: Option<&str>,
 ) -> Result<Option<String>, Problem> {
     let Some(text) = address else { return Ok(None) };
     let network = state.shop.keychain.network();
     match crate::domain::address::check_address(text, network) {
         Ok(address) => Ok(Some(address.to_string())),
-        Err(why) => Err(Refusal::field(Code::InvalidRequest, "/refund_address", why).into()),
+        Err(why) => Err(Refusal::field(Code::InvalidRequest, pointer, why).into()),
     }
 }
 
@@ -141,7 +142,11 @@ async fn create(
     let item = RequestLease {
         shop: state.shop_for(&source),
         now: state.clock.now(),
-        refund_address: refund_address(&state, value.refund_address.as_deref())?,
+        refund_address: checked_address(
+            &state,
+            "/refund_address",
+            value.refund_address.as_deref(),
+        )?,
         resource: value.resource,
         duration_s: value.duration_s,
         params: value.params,
@@ -269,7 +274,11 @@ async fn add_invoice(
         now: state.clock.now(),
         lease: lease_id(&id)?,
         ask,
-        refund_address: refund_address(&state, body.value.refund_address.as_deref())?,
+        refund_address: checked_address(
+            &state,
+            "/refund_address",
+            body.value.refund_address.as_deref(),
+        )?,
         source: Some(source.name),
         key: creating.key,
     };

@@ -14,7 +14,7 @@ use crate::app::{Code, Refusal};
 use crate::db;
 use crate::db::payment::{Filter, PaymentRow};
 use crate::domain::ids::LeaseId;
-use crate::http::api::leases::refund_address;
+use crate::http::api::leases::checked_address;
 use crate::http::auth::{Operator, Scope};
 use crate::http::error::ProblemBody;
 use crate::http::json::{Body, Path, Query};
@@ -139,7 +139,8 @@ async fn refund(
     body: Body<RefundTo>,
 ) -> Result<Json<Value>, Problem> {
     operator.may(Scope::Manage)?;
-    let address = refund_address(&state, Some(&body.value.address))?.unwrap_or_default();
+    let address =
+        checked_address(&state, "/address", Some(&body.value.address))?.unwrap_or_default();
     let actor = operator.name();
     let item = RefundPayment { ground: state.ground(), payment, address, actor };
     let row = state.db.write(item).await?;

@@ -1,0 +1,7 @@
+//! The HTTP layer over a real database: each call as a client makes it, without a socket.
+
+mod access;
+mod desk;
+mod refusals;
+mod secrets;
+mod shop;

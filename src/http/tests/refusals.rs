@@ -1,0 +1,136 @@
+//! What is refused before anything is asked of the shop: bodies, paths, methods, budgets.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::desk::{at_desk, at_desk_with, two_hours};
+use crate::domain::resource::tests::gpu;
+use crate::http::{BODY_LIMIT, limits};
+
+#[test]
+fn a_body_that_is_not_json_is_refused_as_bad_json() {
+    at_desk(async |desk| {
+        for body in ["", "{", "nonsense", r#"{"resource":"gpu-small","duration_s":7200} more"#] {
+            let call = desk.call("POST", "/v1/leases").header("content-type", "application/json");
+            call.body(body).send().await.problem(400, "bad_json");
+        }
+        let call = desk.call("POST", "/v1/leases").header("content-type", "application/json");
+        call.body(vec![b'"', 0xff, b'"']).send().await.problem(400, "bad_json");
+    });
+}
+
+#[test]
+fn a_body_of_another_kind_or_size_is_refused() {
+    at_desk(async |desk| {
+        for kind in ["text/plain", "application/jsonp", ""] {
+            let call = desk.call("POST", "/v1/leases").header("content-type", kind);
+            let answer = call.body(two_hours().to_string()).send().await;
+            answer.problem(415, "unsupported_media_type");
+        }
+        let kind = "Application/JSON; charset=utf-8";
+        let call = desk.call("POST", "/v1/leases").header("content-type", kind);
+        call.body(two_hours().to_string()).send().await.must(201);
+        let mut long = two_hours().to_string();
+        long.push_str(&" ".repeat(BODY_LIMIT - long.len()));
+        let call = desk.call("POST", "/v1/leases").header("content-type", "application/json");
+        call.body(long.clone()).send().await.must(201);
+        let call = desk.call("POST", "/v1/leases").header("content-type", "application/json");
+        call.body(long + " ").send().await.problem(413, "payload_too_large");
+        let call = desk.call("POST", "/v1/introspect").bearer(&format!("key_{}", "a".repeat(52)));
+        call.body(vec![b'a'; BODY_LIMIT + 1]).send().await.problem(401, "unauthorized");
+    });
+}
+
+#[test]
+fn a_wrong_field_is_named_by_its_pointer() {
+    at_desk(async |desk| {
+        let cases = [
+            (json!({ "resource": "gpu-small", "duration_s": 7200, "colour": 1 }), "/colour"),
+            (json!({ "resource": "gpu-small", "duration_s": "7200" }), "/duration_s"),
+            (json!({ "resource": "gpu-small", "duration_s": -1 }), "/duration_s"),
+            (json!({ "resource": 7, "duration_s": 7200 }), "/resource"),
+            (json!({ "resource": "gpu-small" }), "/duration_s"),
+            (json!({ "resource": "gpu-small", "duration_s": 7200, "params": [] }), "/params"),
+            (
+                json!({ "resource": "gpu-small", "duration_s": 7200, "params": { "a/b": "c" } }),
+                "/params/a~1b",
+            ),
+            (
+                json!({ "resource": "gpu-small", "duration_s": 7200, "refund_address": "x" }),
+                "/refund_address",
+            ),
+        ];
+        for (body, pointer) in cases {
+            let answer = desk.post("/v1/leases", body).await.problem(422, "invalid_request");
+            assert_eq!(answer.pointers(), [pointer], "{}", answer.text);
+        }
+        let answer = desk.post("/v1/leases", json!([])).await.problem(422, "invalid_request");
+        assert_eq!(answer.pointers(), [""]);
+    });
+}
+
+#[test]
+fn an_unknown_path_method_resource_lease_or_invoice_is_refused() {
+    at_desk(async |desk| {
+        desk.get("/v1/nothing").await.problem(404, "not_found");
+        let answer = desk.call("DELETE", "/v1/leases").send().await;
+        let answer = answer.problem(405, "method_not_allowed");
+        assert_eq!(answer.header("allow"), "POST");
+        desk.post("/v1/leases/x/events", json!({})).await.problem(405, "method_not_allowed");
+        let unknown = json!({ "resource": "gpu-large", "duration_s": 7200 });
+        desk.post("/v1/leases", unknown).await.problem(404, "unknown_resource");
+        for end in ["", "/quote?duration_s=7200", "/accounts", "/events"] {
+            let path = format!("/v1/resources/gpu-large{end}");
+            desk.get(&path).await.problem(404, "unknown_resource");
+        }
+        for path in [
+            "/v1/leases/lse_x",
+            "/v1/leases/lse_x/events",
+            "/v1/invoices/inv_x",
+            "/v1/invoices/inv_x/qr.svg",
+            "/v1/invoices/inv_x/events",
+            "/v1/leases/%00",
+        ] {
+            desk.get(path).await.problem(404, "not_found");
+        }
+        let more = json!({ "duration_s": 60 });
+        desk.post("/v1/leases/lse_x/invoices", more).await.problem(404, "not_found");
+        for path in ["/v1/leases/%ff", "/v1/leases/%ff/events", "/v1/resources/%ff"] {
+            desk.get(path).await.problem(404, "not_found");
+        }
+    });
+}
+
+#[test]
+fn a_query_that_does_not_fit_is_refused() {
+    at_desk(async |desk| {
+        let quote = "/v1/resources/gpu-small/quote";
+        for query in ["", "?duration_s=x", "?duration_s=-1", "?duration_s=7200&colour=1"] {
+            desk.get(&format!("{quote}{query}")).await.problem(422, "invalid_request");
+        }
+        for seconds in ["0", "599", "2592001", "18446744073709551615"] {
+            let answer = desk.get(&format!("{quote}?duration_s={seconds}")).await;
+            answer.problem(422, "duration_out_of_range");
+        }
+        desk.get(&format!("{quote}?duration_s=600")).await.must(200);
+    });
+}
+
+#[test]
+fn a_source_that_asks_too_often_is_told_when_to_come_back() {
+    let set = |state: &mut crate::http::HttpState| {
+        state.limits = Arc::new(limits::Limits::new(2));
+    };
+    at_desk_with(gpu(), set, async |desk| {
+        let create = || desk.call("POST", "/v1/leases").json(&two_hours());
+        create().send().await.must(201);
+        create().send().await.must(201);
+        let answer = create().send().await.problem(429, "rate_limited");
+        assert_eq!(answer.header("retry-after"), "30");
+        create().from("10.0.0.2:1").send().await.must(201);
+        desk.get("/v1/resources").await.must(200);
+        desk.rig.clock.advance_s(30);
+        create().send().await.must(201);
+    });
+}

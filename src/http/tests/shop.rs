@@ -1,0 +1,170 @@
+//! What the shop itself refuses: limits, units, amounts, leases that are over.
+
+use serde_json::json;
+
+use super::desk::{Desk, at_desk, at_desk_with, text, two_hours, with_limits};
+use crate::app::operate::PauseResource;
+use crate::clock::Clock;
+use crate::domain::resource::tests::gpu;
+
+#[test]
+fn a_duration_outside_the_terms_is_refused() {
+    at_desk(async |desk| {
+        for seconds in [0, 599, 30 * 86_400 + 1, u64::MAX] {
+            let body = json!({ "resource": "gpu-small", "duration_s": seconds });
+            let answer = desk.post("/v1/leases", body).await;
+            assert_eq!(answer.problem(422, "duration_out_of_range").pointers(), ["/duration_s"]);
+        }
+    });
+}
+
+#[test]
+fn a_top_up_takes_either_a_duration_or_an_amount_in_bounds() {
+    at_desk(async |desk| {
+        let lease = desk.lease().await;
+        let path = format!("/v1/leases/{}/invoices", text(&lease, "/lease/id"));
+        for body in [json!({}), json!({ "duration_s": 60, "amount_sat": 1000 })] {
+            desk.post(&path, body).await.problem(422, "invalid_request");
+        }
+        let answer = desk.post(&path, json!({ "amount_sat": 1 })).await;
+        assert_eq!(answer.problem(422, "amount_too_small").pointers(), ["/amount_sat"]);
+        let answer = desk.post(&path, json!({ "amount_sat": u64::MAX })).await;
+        assert_eq!(answer.problem(422, "invalid_request").pointers(), ["/amount_sat"]);
+        let answer = desk.post(&path, json!({ "duration_s": 0 })).await;
+        answer.problem(422, "duration_out_of_range");
+        let answer = desk.post(&path, json!({ "amount_sat": 1000 })).await.must(201);
+        assert_eq!(text(&answer.body, "/invoice/purpose"), "topup");
+        assert_eq!(answer.body["claim_token"], json!(null));
+    });
+}
+
+#[test]
+fn when_every_unit_is_taken_the_next_is_told_when_one_may_come_free() {
+    at_desk(async |mut desk| {
+        let first = desk.lease().await;
+        desk.pay(&first, 1000).await;
+        desk.lease().await;
+        let answer = desk.post("/v1/leases", two_hours()).await.problem(409, "sold_out");
+        let shown = desk.get(&format!("/v1/leases/{}", text(&first, "/lease/id"))).await;
+        assert_eq!(answer.body["available_at"], shown.body["paid_until"]);
+        assert!(shown.body["paid_until"].is_string());
+        let quote = desk.get("/v1/resources/gpu-small/quote?duration_s=7200").await.must(200);
+        assert_eq!(quote.body["available"], false);
+        assert_eq!(quote.body["available_at"], shown.body["paid_until"]);
+    });
+}
+
+#[test]
+fn a_second_unpaid_request_holds_no_unit_and_says_so() {
+    at_desk(async |desk| {
+        let first = desk.lease().await;
+        assert_eq!(first["lease"]["unit"], "gpu-1");
+        assert_eq!(first["lease"]["flags"], json!([]));
+        let second = desk.lease().await;
+        assert_eq!(second["lease"]["unit"], json!(null));
+        assert_eq!(second["lease"]["flags"], json!(["no_hold"]));
+    });
+}
+
+#[test]
+fn too_many_unpaid_requests_are_told_when_the_first_of_them_ends() {
+    let set = |state: &mut crate::http::HttpState| with_limits(state, |l| l.max_open_unpaid = 2);
+    at_desk_with(gpu(), set, async |desk| {
+        let first = desk.lease().await;
+        desk.rig.clock.advance_s(100);
+        desk.lease().await;
+        let answer = desk.post("/v1/leases", two_hours()).await.problem(503, "too_many_unpaid");
+        assert_eq!(answer.header("retry-after"), "1701");
+        assert_eq!(answer.body["available_at"], first["invoice"]["expires_at"]);
+        desk.rig.clock.advance_s(1700);
+        let answer = desk.post("/v1/leases", two_hours()).await.problem(503, "too_many_unpaid");
+        assert_eq!(answer.header("retry-after"), "1", "its last millisecond still counts");
+        desk.rig.clock.advance_s(1);
+        desk.lease().await;
+    });
+}
+
+#[test]
+fn a_paused_resource_takes_no_request_and_no_top_up() {
+    at_desk(async |desk| {
+        let lease = desk.lease().await;
+        let ground = desk.rig.ground();
+        let (resource, actor) = ("gpu-small".to_owned(), "test".to_owned());
+        desk.rig.db.write(PauseResource { ground, resource, pause: true, actor }).await.unwrap();
+        desk.post("/v1/leases", two_hours()).await.problem(409, "resource_paused");
+        let path = format!("/v1/leases/{}/invoices", text(&lease, "/lease/id"));
+        desk.post(&path, json!({ "duration_s": 60 })).await.problem(409, "resource_paused");
+        let shown = desk.get("/v1/resources/gpu-small").await.must(200).body;
+        assert_eq!(
+            (&shown["paused"], &shown["availability"]["available"]),
+            (&json!(true), &json!(false))
+        );
+    });
+}
+
+async fn act(desk: &Desk, lease: &serde_json::Value, end: &str) -> super::desk::Answer {
+    let path = format!("/v1/leases/{}/{end}", text(lease, "/lease/id"));
+    desk.call("POST", &path).bearer(text(lease, "/claim_token")).send().await
+}
+
+#[test]
+fn a_lease_given_back_takes_no_money_no_params_and_gives_no_token() {
+    at_desk(async |mut desk| {
+        let lease = desk.lease().await;
+        act(&desk, &lease, "token").await.problem(409, "lease_ended");
+        desk.pay(&lease, 1000).await;
+        act(&desk, &lease, "token").await.must(200);
+        let given = act(&desk, &lease, "return").await.must(200);
+        assert_eq!(
+            (&given.body["state"], &given.body["end_reason"]),
+            (&json!("ended"), &json!("returned"))
+        );
+        act(&desk, &lease, "return").await.must(200);
+        act(&desk, &lease, "token").await.problem(409, "lease_ended");
+        let path = format!("/v1/leases/{}", text(&lease, "/lease/id"));
+        let more = json!({ "duration_s": 60 });
+        desk.post(&format!("{path}/invoices"), more).await.problem(409, "lease_ended");
+        let call = desk.call("PATCH", &path).bearer(text(&lease, "/claim_token"));
+        call.json(&json!({ "params": {} })).send().await.problem(409, "lease_ended");
+    });
+}
+
+#[test]
+fn an_invoice_can_be_cancelled_until_money_comes() {
+    at_desk(async |mut desk| {
+        let (lease, other) = (desk.lease().await, desk.lease().await);
+        let path = format!("/v1/invoices/{}/cancel", text(&lease, "/invoice/id"));
+        let token = text(&lease, "/claim_token").to_owned();
+        let answer = desk.call("POST", &path).send().await.problem(401, "unauthorized");
+        assert!(answer.header("www-authenticate").starts_with("Bearer"));
+        let wrong = text(&other, "/claim_token").to_owned();
+        desk.call("POST", &path).bearer(&wrong).send().await.problem(403, "forbidden");
+        desk.pay(&lease, 10).await;
+        desk.call("POST", &path).bearer(&token).send().await.problem(409, "not_cancellable");
+        let path = format!("/v1/invoices/{}/cancel", text(&other, "/invoice/id"));
+        for _ in 0..2 {
+            let answer = desk.call("POST", &path).bearer(&wrong).send().await.must(200);
+            assert_eq!(answer.body["status"], "cancelled");
+        }
+    });
+}
+
+#[test]
+fn a_quote_and_an_invoice_show_what_the_specification_names() {
+    at_desk(async |desk| {
+        let quote = desk.get("/v1/resources/gpu-small/quote?duration_s=7200").await.must(200).body;
+        let names: Vec<&String> = quote.as_object().unwrap().keys().collect();
+        assert_eq!(names.len(), 7, "{names:?}");
+        assert_eq!(quote["amount_sat"], 1000);
+        let lease = desk.lease().await;
+        let path = format!("/v1/invoices/{}", text(&lease, "/invoice/id"));
+        let shown = desk.get(&path).await.must(200).body;
+        assert_eq!(shown, lease["invoice"]);
+        assert_eq!(shown["received"]["due_sat"], 1000);
+        assert!(text(&shown, "/uri").starts_with("bitcoin:bcrt1q"));
+        let picture = desk.get(&format!("{path}/qr.svg")).await.must(200);
+        assert_eq!(picture.header("content-type"), "image/svg+xml");
+        let now = desk.rig.clock.now();
+        assert_eq!(shown["created_at"], json!(now));
+    });
+}
