@@ -18,6 +18,7 @@ use crate::app::api_keys::CreateKey;
 use crate::app::apply_catalog::{ApplyCatalog, Fate};
 use crate::app::readiness::{Readiness, ReadinessReceiver};
 use crate::app::register::{Register, Registered};
+use crate::app::rescan::{self, RescanHandle};
 use crate::app::shop::{Limits, Shop};
 use crate::chain::bitcoind::Bitcoind;
 use crate::chain::rpc::Login;
@@ -31,7 +32,7 @@ use crate::http::{self, HttpState};
 use crate::keys::{self, Keys};
 use crate::live::Live;
 use crate::worker::follow::{Follow, Settings};
-use crate::worker::{housekeeping, run_every, send_again};
+use crate::worker::{self, housekeeping, run_every, send_again};
 
 /// A server that has opened everything and is about to run.
 pub struct Daemon {
@@ -51,6 +52,8 @@ pub struct Daemon {
     pub readiness: ReadinessReceiver,
     /// Wakes whoever waits for a change.
     pub live: Live,
+    /// Asks the follower to read blocks again.
+    pub rescan: RescanHandle,
     /// Ends everything.
     pub shutdown: CancellationToken,
     /// The address it listens on.
@@ -104,6 +107,8 @@ impl Daemon {
             public_url: config.public_url(bound),
         });
         let (sender, readiness) = watch::channel(Readiness::default());
+        let live = Live::new(db.clone());
+        let (rescan, desk) = rescan::channel();
         let mut daemon = Self {
             config,
             db,
@@ -112,7 +117,8 @@ impl Daemon {
             keys,
             node,
             readiness,
-            live: Live::default(),
+            live,
+            rescan,
             shutdown: CancellationToken::new(),
             bound,
             metrics,
@@ -121,6 +127,9 @@ impl Daemon {
             tasks: JoinSet::new(),
         };
         daemon.spawn_workers(sender);
+        let network = daemon.config.bitcoind.network;
+        let (node, db) = (daemon.node.clone(), daemon.db.clone());
+        daemon.spawn_until_shutdown(worker::rescan::run(node, db, network, desk));
         Ok(daemon)
     }
 
@@ -136,7 +145,7 @@ impl Daemon {
         let follow = Follow::new(self.node.clone(), db.clone(), clock.clone(), settings, readiness);
         self.spawn(follow.run(self.shutdown.clone()));
         let live = self.live.clone();
-        self.spawn(live.run(db.clone(), clock.clone(), self.shutdown.clone()));
+        self.spawn(live.run(self.readiness.clone(), self.shutdown.clone()));
         let (node, shutdown) = (self.node.clone(), self.shutdown.clone());
         let (work_db, work_clock) = (db.clone(), clock.clone());
         let step = move || {
@@ -180,11 +189,27 @@ impl Daemon {
             }),
             limits: Arc::new(http::limits::Limits::new(limits.create_per_minute)),
             live: self.live.clone(),
+            streams: Arc::default(),
+            rescan: self.rescan.clone(),
             faucet: faucet.is_some(),
             shutdown: self.shutdown.clone(),
             metrics: self.metrics.clone(),
         };
         http::router(state, faucet.unwrap_or_default())
+    }
+
+    /// Starts a task that only ends when it is dropped.
+    fn spawn_until_shutdown(
+        &mut self,
+        task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
+        let shutdown = self.shutdown.clone();
+        self.spawn(async move {
+            tokio::select! {
+                () = shutdown.cancelled() => Ok(()),
+                result = task => result,
+            }
+        });
     }
 
     /// Starts one more task; when it ends, everything ends.

@@ -99,6 +99,51 @@ async fn connect(
     Ok(())
 }
 
+/// Records what concerns us in a block that was followed already, or lies below the first one.
+pub struct ApplyAgain {
+    /// The block.
+    pub block: ScannedBlock,
+}
+
+impl WriteItem for ApplyAgain {
+    /// Whether the block is still in the chain, and how many transactions were new.
+    type Out = (Applied, u64);
+    type Error = DbError;
+
+    async fn run(&self, tx: &mut Tx) -> Result<(Applied, u64), DbError> {
+        let block = &self.block;
+        let tip = db::chain::tip(tx.conn()).await?.map_or(0, |tip| tip.height);
+        let known = db::chain::find(tx.conn(), block.height).await?;
+        let other = known.as_ref().is_some_and(|known| known.hash != block.hash);
+        if other || block.height > tip {
+            return Ok((Applied::Stale, 0));
+        }
+        let moment_at = known.map_or(block.header_at, |known| known.moment_at);
+        let mut found = 0;
+        for hit in block.hits.iter().filter(|hit| !hit.outputs.is_empty()) {
+            let sight = Sight { at: moment_at, prior_look_at: None };
+            if record_tx::record(tx, hit, sight).await? {
+                found += 1;
+            }
+            place(tx, hit, block, moment_at).await?;
+        }
+        Ok((Applied::Done, found))
+    }
+}
+
+/// Notes where a transaction of ours is.
+async fn place(
+    tx: &mut Tx,
+    hit: &TxHit,
+    block: &ScannedBlock,
+    moment_at: Timestamp,
+) -> Result<(), DbError> {
+    let place =
+        Place { height: block.height, position: hit.position, mtp_at: block.mtp_at, moment_at };
+    db::tx::mined(tx.conn(), &hit.txid, &place).await?;
+    db::payment::mark_changed(tx.conn(), &hit.txid).await
+}
+
 /// Disconnects the tip.
 pub struct Rewind {
     /// The block that is disconnected.

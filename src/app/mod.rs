@@ -19,6 +19,7 @@ pub mod readiness;
 pub mod record_tx;
 pub mod register;
 pub mod request_lease;
+pub mod rescan;
 pub mod settle;
 pub mod settle_due;
 pub mod shop;

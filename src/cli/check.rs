@@ -1,6 +1,8 @@
 //! `leasehold check`: what a start would find, each line ok or what to do. Changes nothing and
 //! needs no running server; ends with 1 when something is wrong.
 
+mod outside;
+
 use std::fmt;
 use std::path::Path;
 
@@ -48,8 +50,13 @@ impl fmt::Display for Report {
     }
 }
 
-pub(super) fn run(args: Args, global: &Global, output: &Output) -> Result<(), Exit> {
-    let report = report(global.load(), args.catalog.as_deref());
+pub(super) async fn run(args: Args, global: &Global, output: &Output) -> Result<(), Exit> {
+    let mut report = report(global.load(), args.catalog.as_deref());
+    // Loaded again: the report has used it up.
+    if let Ok(config) = global.load() {
+        report.lines.extend(outside::look(&config).await);
+        report.ok = report.lines.iter().all(|line| line.ok);
+    }
     output.answer(&report)?;
     if report.ok { Ok(()) } else { Err(Exit::Said) }
 }

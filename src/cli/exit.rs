@@ -4,7 +4,9 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::chain::ChainError;
 use crate::config::Problems;
+use crate::db::DbError;
 
 /// A command that did not do its work.
 #[derive(Debug)]
@@ -50,6 +52,27 @@ impl fmt::Display for Exit {
 impl From<anyhow::Error> for Exit {
     fn from(error: anyhow::Error) -> Self {
         Self::Failed(error)
+    }
+}
+
+impl From<DbError> for Exit {
+    fn from(error: DbError) -> Self {
+        match error {
+            DbError::Unsupported { .. } | DbError::Url { .. } => Self::Usage(error.to_string()),
+            _ if error.is_temporary() => Self::TryAgain(error.into()),
+            _ => Self::Failed(error.into()),
+        }
+    }
+}
+
+impl From<ChainError> for Exit {
+    fn from(error: ChainError) -> Self {
+        match error {
+            ChainError::WrongNetwork { .. } | ChainError::Config { .. } => {
+                Self::Usage(error.to_string())
+            }
+            _ => Self::TryAgain(error.into()),
+        }
     }
 }
 

@@ -1,13 +1,20 @@
 //! The command line: what can be asked for, one file a subcommand, and one `match` that hands it
 //! on. A subcommand is here only when it works. Called by `main`.
 
+mod admin;
+mod audit;
+mod backup;
 mod check;
+mod client;
 mod completions;
 mod dev;
 mod exit;
 pub mod log;
+mod openapi;
 mod output;
+mod rent;
 mod serve;
+mod table;
 mod token;
 
 use std::path::PathBuf;
@@ -56,6 +63,26 @@ pub enum Command {
     /// Lease tokens and the keys that sign them
     #[command(subcommand)]
     Token(token::Command),
+    /// For customers: rent time on a resource of a server and wait until it runs
+    Rent(rent::Args),
+    /// Leases, through the running server
+    Lease(admin::Args<admin::Lease>),
+    /// Invoices, through the running server
+    Invoice(admin::Args<admin::Look>),
+    /// Payments, through the running server
+    Payment(admin::Args<admin::Look>),
+    /// Events, through the running server
+    Event(admin::Args<admin::Event>),
+    /// API keys, through the running server
+    Key(admin::Args<admin::Key>),
+    /// Show what is different in a catalogue, then make the running server use it
+    Apply(admin::Apply),
+    /// Hold the books against each other and against the node; changes nothing
+    Audit,
+    /// Copy the database into a new file, beside a running server
+    Backup(backup::Args),
+    /// Print the description of the HTTP API
+    Openapi,
     /// Print a completion script for a shell
     Completions(completions::Args),
 }
@@ -65,7 +92,7 @@ impl Command {
     pub fn log_level(&self) -> &'static str {
         match self {
             Self::Serve(_) => "info",
-            Self::Dev(_) | Self::Check(_) | Self::Token(_) | Self::Completions(_) => "warn",
+            _ => "warn",
         }
     }
 }
@@ -80,8 +107,18 @@ impl Cli {
         match self.command {
             Command::Dev(args) => dev::run(args).await,
             Command::Serve(args) => serve::run(args, &self.global).await,
-            Command::Check(args) => check::run(args, &self.global, &output),
+            Command::Check(args) => check::run(args, &self.global, &output).await,
             Command::Token(command) => token::run(command, &self.global, &output).await,
+            Command::Rent(args) => rent::run(args, &output).await,
+            Command::Lease(args) => admin::lease(args, &self.global, &output).await,
+            Command::Invoice(args) => admin::look("invoices", args, &self.global, &output).await,
+            Command::Payment(args) => admin::look("payments", args, &self.global, &output).await,
+            Command::Event(args) => admin::event(args, &self.global, &output).await,
+            Command::Key(args) => admin::key(args, &self.global, &output).await,
+            Command::Apply(args) => admin::apply(args, &self.global, &output).await,
+            Command::Audit => audit::run(&self.global, &output).await,
+            Command::Backup(args) => backup::run(args, &self.global, &output).await,
+            Command::Openapi => openapi::run(&output),
             Command::Completions(args) => completions::run(args, &output),
         }
     }

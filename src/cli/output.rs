@@ -33,6 +33,18 @@ impl Output {
         }
     }
 
+    /// Prints what is told on the way to the answer: on standard error when that is JSON.
+    ///
+    /// # Errors
+    /// When standard output cannot be written.
+    pub fn note(&self, text: &str) -> Result<(), Exit> {
+        if !self.json {
+            return self.line(text);
+        }
+        eprintln!("{text}");
+        Ok(())
+    }
+
     /// Prints text as it is, with a line end when it has none.
     ///
     /// # Errors

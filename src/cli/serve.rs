@@ -46,7 +46,7 @@ fn write_address(file: &Path, bound: SocketAddr) -> Result<(), Exit> {
 }
 
 /// The machine's clock; on regtest `LEASEHOLD_TEST_CLOCK` may name a file that shifts it.
-fn clock(config: &Config) -> Result<SharedClock, Exit> {
+pub(super) fn clock(config: &Config) -> Result<SharedClock, Exit> {
     match std::env::var_os(TEST_CLOCK) {
         None => Ok(Arc::new(SystemClock)),
         Some(file) if config.bitcoind.network == bitcoin::Network::Regtest => {

@@ -140,6 +140,25 @@ pub async fn list_of_resource(
     rows.iter().map(Event::try_from).collect()
 }
 
+/// Number of the newest event about a lease or one of its invoices; 0 when there is none.
+///
+/// # Errors
+/// Those of the database.
+pub async fn newest_of_lease(conn: &mut Conn, lease: &str) -> Result<i64, DbError> {
+    let own: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(seq), 0) FROM event WHERE subject = $1")
+        .bind(lease)
+        .fetch_one(&mut *conn)
+        .await?;
+    let of_invoices: i64 = sqlx::query_scalar(
+        "SELECT COALESCE(MAX(event.seq), 0) FROM invoice JOIN event ON event.subject = invoice.id
+         WHERE invoice.lease = $1",
+    )
+    .bind(lease)
+    .fetch_one(&mut *conn)
+    .await?;
+    Ok(own.max(of_invoices))
+}
+
 impl TryFrom<&AnyRow> for Event {
     type Error = DbError;
 

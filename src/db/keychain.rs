@@ -56,10 +56,11 @@ pub async fn insert(
     Ok(())
 }
 
-/// Takes the next external index.
+/// Takes the next external index: never one that money came to already.
 pub async fn take_index(conn: &mut Conn, id: u32) -> Result<u32, DbError> {
     let row = sqlx::query(
-        "UPDATE keychain SET next_index = next_index + 1 WHERE id = $1 \
+        "UPDATE keychain SET next_index = CASE WHEN highest_seen_index >= next_index \
+         THEN highest_seen_index + 2 ELSE next_index + 1 END WHERE id = $1 \
          RETURNING next_index - 1 AS taken",
     )
     .bind(int(id))

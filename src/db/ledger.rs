@@ -65,6 +65,28 @@ pub async fn sums(conn: &mut Conn, resource: Option<&str>) -> Result<Vec<(Accoun
     .collect()
 }
 
+/// The kept sums as they stand: resource (empty for money without one), account, satoshis.
+pub async fn kept_sums(conn: &mut Conn) -> Result<Vec<(String, Account, i64)>, DbError> {
+    sqlx::query("SELECT resource, account, amount_sat FROM ledger_sum ORDER BY resource, account")
+        .fetch_all(&mut *conn)
+        .await?
+        .iter()
+        .map(|row| {
+            let row = Row::new(row, "ledger_sum");
+            let account = row.parsed("account", Account::parse)?;
+            Ok((row.text("resource")?, account, row.i64("amount_sat")?))
+        })
+        .collect()
+}
+
+/// The number of the newest entry, 0 when there is none.
+pub async fn last_entry(conn: &mut Conn) -> Result<u64, DbError> {
+    let row = sqlx::query("SELECT COALESCE(MAX(id), 0) AS last FROM ledger_entry")
+        .fetch_one(&mut *conn)
+        .await?;
+    Row::new(&row, "ledger_entry").u64("last")
+}
+
 /// One line of the ledger with its entry, for export and audit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerRow {

@@ -36,6 +36,7 @@ pub mod migrate;
 mod open;
 pub mod payment;
 mod row;
+pub mod running;
 pub mod terms;
 #[doc(hidden)]
 pub mod testing;

@@ -55,6 +55,37 @@ pub async fn find(conn: &mut Conn, id: &str) -> Result<Option<Resource>, DbError
     sqlx::query(text).bind(id).fetch_optional(&mut *conn).await?.as_ref().map(read).transpose()
 }
 
+/// What of a resource can change without an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// Its id.
+    pub resource: String,
+    /// The version of its terms that holds now.
+    pub version: u32,
+    /// Since when the operator takes no money for it.
+    pub paused_at: Option<Timestamp>,
+    /// Since when it is missing from the catalogue.
+    pub retired_at: Option<Timestamp>,
+}
+
+/// All resources in short, retired ones included.
+pub async fn offers(conn: &mut Conn) -> Result<Vec<Offer>, DbError> {
+    sqlx::query("SELECT id, terms_version, paused_at, retired_at FROM resource")
+        .fetch_all(&mut *conn)
+        .await?
+        .iter()
+        .map(|row| {
+            let row = Row::new(row, "resource");
+            Ok(Offer {
+                resource: row.text("id")?,
+                version: row.u32("terms_version")?,
+                paused_at: row.opt_at("paused_at")?,
+                retired_at: row.opt_at("retired_at")?,
+            })
+        })
+        .collect()
+}
+
 /// All versions of a resource's terms.
 pub async fn history(conn: &mut Conn, resource: &str) -> Result<TermsHistory, DbError> {
     let rows = sqlx::query(

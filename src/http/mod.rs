@@ -11,6 +11,7 @@ pub mod limits;
 pub mod openapi;
 pub mod pages;
 pub mod source;
+pub mod streams;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::app::readiness::ReadinessReceiver;
+use crate::app::rescan::RescanHandle;
 use crate::app::settle::Ground;
 use crate::app::shop::Shop;
 use crate::app::view::Scene;
@@ -54,8 +56,12 @@ pub struct HttpState {
     pub sources: Arc<source::Sources>,
     /// Requests by source.
     pub limits: Arc<limits::Limits>,
-    /// Wakes whoever waits for a change.
+    /// Wakes whoever waits for a change, and knows who may pass the gate.
     pub live: Live,
+    /// Streams that are open.
+    pub streams: Arc<streams::Streams>,
+    /// Asks the follower to read blocks again.
+    pub rescan: RescanHandle,
     /// Whether a faucet pays invoices: on the private network of `leasehold dev` only.
     pub faucet: bool,
     /// Ends open streams.

@@ -1,131 +1,117 @@
-//! The event tail of a node: one reader of the log wakes whoever waits for a subject. A hint and
-//! no more; whoever is woken reads what is stored. Ten thousand waiting streams cost one read.
+//! The news of a node: one tail of the event log wakes streams and long polls by subject and
+//! keeps the gate's map of running leases. Whoever waits here does not ask the database.
+//! The daemon runs it ([`Live::run`]); HTTP subscribes and asks the gate.
 
 pub mod gate;
+mod tail;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod topics;
+mod wait;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::broadcast;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::SharedClock;
-use crate::db::event::{self, Event};
-use crate::db::{Db, DbError};
+use crate::app::readiness::ReadinessReceiver;
+use crate::db::Db;
 
-pub use gate::GateMap;
+use gate::Gate;
+use topics::Topics;
+pub use topics::{Subject, Subscription};
+pub use wait::{LONGEST_WAIT_S, wait_for};
 
-/// Events read at a time.
-const PAGE: i64 = 500;
-/// How often the log is read when no hint comes.
-const POLL: Duration = Duration::from_secs(1);
-/// Groups of events that a slow listener may lag behind; after that it is woken anyway.
-const BACKLOG: usize = 256;
+/// Connections that all woken streams together may use at a time, so that requests find one.
+const STREAM_READERS: usize = 2;
+/// How long a writer waits for the gate to have heard of its change.
+const ECHO: Duration = Duration::from_secs(1);
 
-/// What a group of events is about.
-type Woken = Arc<HashSet<String>>;
-
-/// Wakes whoever waits for a subject.
+/// A handle on the news; clones are the same.
 #[derive(Clone)]
 pub struct Live {
-    sender: broadcast::Sender<Woken>,
-    /// Leases that are running, for the gate.
-    pub gate: GateMap,
+    inner: Arc<Inner>,
 }
 
-/// Waits for one subject.
-pub struct Subscription {
-    receiver: broadcast::Receiver<Woken>,
-    subject: String,
-}
-
-impl Default for Live {
-    fn default() -> Self {
-        Self { sender: broadcast::channel(BACKLOG).0, gate: GateMap::default() }
-    }
+struct Inner {
+    db: Db,
+    topics: Arc<Topics>,
+    gate: Gate,
+    /// Number of the newest event that was told on; -1 before the gate's map was filled.
+    heard: watch::Sender<i64>,
+    /// Height of the tip.
+    tip: watch::Sender<u32>,
+    readers: Semaphore,
 }
 
 impl Live {
-    /// Hears of every event about `subject` (a lease, an invoice, a payment, a resource) from
-    /// now on.
-    pub fn subscribe(&self, subject: &str) -> Subscription {
-        Subscription { receiver: self.sender.subscribe(), subject: subject.to_owned() }
+    /// News of `db`. Nothing is heard before [`Live::run`].
+    pub fn new(db: Db) -> Self {
+        let inner = Inner {
+            db,
+            topics: Arc::default(),
+            gate: Gate::default(),
+            heard: watch::Sender::new(-1),
+            tip: watch::Sender::new(0),
+            readers: Semaphore::new(STREAM_READERS),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
-    /// Follows the log until `shutdown`.
+    /// Follows the event log until `shutdown`. A database that fails is asked again; the gate
+    /// refuses to answer meanwhile.
     ///
     /// # Errors
-    /// Those of the database that do not pass.
+    /// None: it ends only when asked to.
     pub async fn run(
         self,
-        db: Db,
-        clock: SharedClock,
+        readiness: ReadinessReceiver,
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
-        let mut hint = db.subscribe();
-        let mut last = self.start(&db, &clock).await?;
-        while !shutdown.is_cancelled() {
-            match self.read(&db, &mut last).await {
-                Ok(()) => self.gate.heard(clock.now()),
-                Err(error) if error.is_temporary() => {
-                    tracing::warn!(%error, "the event log cannot be read");
-                }
-                Err(error) => return Err(error.into()),
-            }
-            tokio::select! {
-                () = shutdown.cancelled() => {}
-                changed = hint.changed() => if changed.is_err() { return Ok(()) },
-                () = tokio::time::sleep(POLL) => {}
-            }
-        }
-        Ok(())
-    }
-
-    async fn start(&self, db: &Db, clock: &SharedClock) -> Result<i64, DbError> {
-        let mut conn = db.read().await?;
-        let last = event::last_seq(&mut conn).await?;
-        self.gate.fill(&mut conn).await?;
-        self.gate.heard(clock.now());
-        Ok(last)
-    }
-
-    async fn read(&self, db: &Db, last: &mut i64) -> Result<(), DbError> {
-        loop {
-            let mut conn = db.read().await?;
-            let events = event::list(&mut conn, *last, PAGE).await?;
-            let Some(newest) = events.last() else { return Ok(()) };
-            *last = newest.seq;
-            let subjects: HashSet<String> = events.iter().flat_map(subjects).collect();
-            for lease in subjects.iter().filter(|id| id.starts_with("lse_")) {
-                self.gate.refresh(&mut conn, lease).await?;
-            }
-            // Nobody listening is no failure.
-            let _ = self.sender.send(Arc::new(subjects));
+        let follow = tail::Tail::new(self).run(readiness);
+        tokio::select! {
+            () = shutdown.cancelled() => Ok(()),
+            never = follow => match never {},
         }
     }
-}
 
-/// Everything that an event is about.
-fn subjects(event: &Event) -> Vec<String> {
-    let named = ["lease", "invoice", "payment"].into_iter();
-    let from_data = named.filter_map(|name| event.data.get(name)?.as_str().map(str::to_owned));
-    let mut all: Vec<String> = from_data.collect();
-    all.push(event.subject.clone());
-    all.extend(event.resource.clone());
-    all
-}
+    /// Follows `subject` from now on. Subscribe first, then read what is followed, then say
+    /// [`Subscription::saw`]: nothing is missed in between.
+    pub fn subscribe(&self, subject: Subject) -> Subscription {
+        self.inner.topics.subscribe(subject)
+    }
 
-impl Subscription {
-    /// Returns when something about the subject happened, or may have.
-    pub async fn changed(&mut self) {
-        loop {
-            match self.receiver.recv().await {
-                Ok(woken) if woken.contains(&self.subject) => return,
-                Ok(_) => {}
-                Err(broadcast::error::RecvError::Lagged(_)) => return,
-                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
-            }
+    /// The height of the tip, for streams that show confirmations.
+    pub fn tip(&self) -> watch::Receiver<u32> {
+        self.inner.tip.subscribe()
+    }
+
+    /// The running leases of all nodes, as this one has heard of them.
+    pub fn gate(&self) -> &Gate {
+        &self.inner.gate
+    }
+
+    /// How many leases, invoices and resources are followed.
+    pub fn followed(&self) -> usize {
+        self.inner.topics.len()
+    }
+
+    /// Waits until everything that was committed on this node by now is heard here. After that
+    /// the gate knows of it. Gives up after a second: the change holds either way.
+    pub async fn caught_up(&self) {
+        let committed = *self.inner.db.subscribe().borrow();
+        let mut heard = self.inner.heard.subscribe();
+        let heard = heard.wait_for(|seq| *seq >= committed);
+        if tokio::time::timeout(ECHO, heard).await.is_err() {
+            tracing::warn!(committed, "the event tail lags behind");
         }
+    }
+
+    /// A place among the streams that read at a time. A crowd that is woken at once queues here
+    /// and not before the readers that requests need.
+    pub async fn reading(&self) -> SemaphorePermit<'_> {
+        self.inner.readers.acquire().await.expect("it is never closed")
     }
 }

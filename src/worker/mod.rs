@@ -4,6 +4,7 @@
 pub mod follow;
 pub mod housekeeping;
 pub mod look;
+pub mod rescan;
 #[cfg(test)]
 pub(crate) mod rig;
 pub mod send_again;

@@ -41,11 +41,14 @@ fn ends(folder: &Path, words: &[&str], variables: &[(&str, &str)]) -> (i32, Stri
 }
 
 #[test]
-fn check_ends_with_0_when_all_is_right_and_with_1_when_something_is_not() {
+fn check_says_what_is_right_and_what_is_not() {
     let folder = folder();
-    let (code, out, err) = ends(folder.path(), &["check"], &[]);
-    assert_eq!((code, err.as_str()), (0, ""), "{out}");
-    assert!(out.lines().count() == 4 && out.lines().all(|line| line.starts_with("ok ")), "{out}");
+    let (code, out, err) = ends(folder.path(), &["check"], &[("HOME", "/nowhere")]);
+    assert_eq!((code, err.as_str()), (1, ""), "{out}");
+    let (right, wrong): (Vec<&str>, Vec<&str>) =
+        out.lines().partition(|line| line.starts_with("ok "));
+    assert!(right.len() == 5 && right[4].contains("made on the first start"), "{out}");
+    assert!(wrong.len() == 1 && wrong[0].starts_with("WRONG node "), "{out}");
     let wrong = [("LEASEHOLD_MONEY__PRICELOCK", "1h")];
     let (code, out, err) = ends(folder.path(), &["--json", "check"], &wrong);
     assert_eq!((code, err.as_str()), (1, ""));
@@ -98,4 +101,21 @@ fn a_reader_that_stops_reading_is_no_error() {
     let output = child.wait_with_output().expect("it ends");
     let err = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && err.is_empty(), "{err}");
+}
+
+#[test]
+fn openapi_is_printed_without_a_configuration() {
+    let nothing = tempfile::tempdir().expect("a temporary folder");
+    let (code, out, err) = ends(nothing.path(), &["openapi"], &[]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let document: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert!(document["paths"]["/v1/leases"]["post"].is_object(), "{}", document["paths"]);
+}
+
+#[test]
+fn a_backup_before_the_first_start_is_worth_another_try() {
+    let folder = folder();
+    let (code, _, err) = ends(folder.path(), &["backup", "copy"], &[("HOME", "/nowhere")]);
+    assert_eq!(code, 75, "{err}");
+    assert!(!folder.path().join("copy").exists());
 }

@@ -1,7 +1,6 @@
 //! Leases: asked for by anybody, managed by whoever has the claim token.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -31,6 +30,7 @@ use crate::http::error::ProblemBody;
 use crate::http::json::{Body, Path, Query};
 use crate::http::source::Source;
 use crate::http::{HttpState, Problem};
+use crate::live;
 
 pub(super) fn router() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new()
@@ -210,25 +210,12 @@ fn held_view(state: &HttpState, row: &LeaseRow) -> HeldLease {
 }
 
 async fn wait_for(state: &HttpState, id: &str, wait: &Wait) -> Result<LeaseRow, Problem> {
-    let mut changes = state.live.subscribe(id);
-    let row = read::lease(&state.db, id).await?;
-    if wait.wait_s == 0 || row.seq > wait.after_seq {
-        return Ok(row);
+    if wait.wait_s == 0 {
+        return Ok(read::lease(&state.db, id).await?);
     }
-    let change = async {
-        loop {
-            changes.changed().await;
-            let row = read::lease(&state.db, id).await?;
-            if row.seq > wait.after_seq {
-                return Ok::<_, Problem>(row);
-            }
-        }
-    };
-    tokio::select! {
-        row = change => row,
-        () = state.shutdown.cancelled() => Ok(row),
-        () = tokio::time::sleep(Duration::from_secs(wait.wait_s.min(60))) => Ok(row),
-    }
+    let HttpState { live, db, shutdown, .. } = state;
+    let row = live::wait_for(live, db, id, wait.after_seq, wait.wait_s, shutdown).await?;
+    row.ok_or_else(|| no_lease(id).into())
 }
 
 /// A request to pay for more.
@@ -243,9 +230,12 @@ struct NewInvoice {
     refund_address: Option<String>,
 }
 
+fn no_lease(id: &str) -> Refusal {
+    Refusal::new(Code::NotFound, format!("there is no lease {id}"))
+}
+
 fn lease_id(id: &str) -> Result<LeaseId, Refusal> {
-    let unknown = || Refusal::new(Code::NotFound, format!("there is no lease {id}"));
-    LeaseId::parse(id).ok_or_else(unknown)
+    LeaseId::parse(id).ok_or_else(|| no_lease(id))
 }
 
 /// Pay for more time of a lease. Anyone may.
@@ -379,7 +369,7 @@ async fn give_back(
     let (lease, action) = (lease_id(&id)?, Action::Return);
     let item = ActOnLease { ground: state.ground(), lease, action, actor: None };
     let row = state.db.write(item).await?;
-    state.live.gate.put(&id, Some(&row));
+    state.live.caught_up().await;
     Ok(Json(view::lease(&row, &state.scene())))
 }
 

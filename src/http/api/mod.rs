@@ -3,6 +3,7 @@
 pub mod access;
 pub mod admin;
 pub mod claims;
+pub mod gate;
 pub mod health;
 pub mod invoices;
 pub mod leases;
@@ -24,5 +25,9 @@ pub fn customers() -> OpenApiRouter<HttpState> {
 
 /// Calls of proxies, supervisors and operators: not limited by source.
 pub fn machines() -> OpenApiRouter<HttpState> {
-    OpenApiRouter::new().merge(access::router()).merge(health::router()).merge(admin::router())
+    OpenApiRouter::new()
+        .merge(gate::router())
+        .merge(access::router())
+        .merge(health::router())
+        .merge(admin::router())
 }

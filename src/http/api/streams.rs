@@ -1,25 +1,29 @@
-//! Streams of server-sent events: the object at each change. They stay open, so they stand
-//! outside the time-outs; they end when the server does.
+//! Streams of server-sent events: the object now and at each change. They stay open, so they
+//! stand outside the time-outs; they end when the server does. A woken stream reads its object,
+//! one that is not woken reads nothing.
 
 use std::convert::Infallible;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
-use futures_util::Stream;
+use axum::response::{IntoResponse, Response, Sse};
 use futures_util::stream::unfold;
-use serde_json::{Value, json};
+use tokio::sync::watch;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::app::{read, view};
+use crate::app::{AppError, read, view};
 use crate::db;
+use crate::domain::payment::PaymentState;
 use crate::http::error::ProblemBody;
 use crate::http::json::Path;
+use crate::http::source::Source;
+use crate::http::streams::Place;
 use crate::http::{HttpState, Problem};
-use crate::live::Subscription;
+use crate::live::{Subject, Subscription};
 
 /// The routes.
 pub fn router() -> OpenApiRouter<HttpState> {
@@ -27,126 +31,223 @@ pub fn router() -> OpenApiRouter<HttpState> {
         .routes(routes!(invoice_events))
         .routes(routes!(lease_events))
         .routes(routes!(resource_events))
+        .merge(super::admin::rescan::stream())
 }
 
+/// How often a comment tells proxies and clients that the stream lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
 /// What is shown.
-#[derive(Clone, Copy)]
-enum Kind {
-    Invoice,
-    Lease,
-    Resource,
+#[derive(Clone, Debug)]
+enum Shown {
+    Invoice { id: String, lease: String },
+    Lease { id: String },
+    Resource { id: String },
+}
+
+/// An object at one moment.
+struct Picture {
+    /// Every event up to this number is in it.
+    seq: i64,
+    json: String,
+    /// The next block changes it: it shows confirmations.
+    blocks_matter: bool,
+}
+
+impl Picture {
+    fn hash(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.json.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+impl Shown {
+    /// What to follow. An invoice changes only when its lease is settled, and not each of its
+    /// changes is an event of its own.
+    fn subject(&self) -> Subject {
+        match self {
+            Self::Invoice { lease, .. } => Subject::id(lease),
+            Self::Lease { id } => Subject::id(id),
+            Self::Resource { id } => Subject::resource(id),
+        }
+    }
+
+    async fn picture(&self, state: &HttpState) -> Result<Picture, Problem> {
+        // First the number, then the object: it may be newer than the number says, never older.
+        let mut conn = state.db.read().await?;
+        let seq = db::event::last_seq(&mut conn).await?;
+        drop(conn);
+        let (json, blocks_matter) = match self {
+            Self::Invoice { id, .. } => {
+                let row = read::invoice(&state.db, id).await?;
+                let moves = |line: &db::invoice::PaymentLine| {
+                    !matches!(line.state, PaymentState::Final | PaymentState::Replaced)
+                };
+                let blocks_matter = row.doc.payments.iter().any(moves);
+                (text(&view::invoice(&row, &state.scene())), blocks_matter)
+            }
+            Self::Lease { id } => {
+                let row = read::lease(&state.db, id).await?;
+                (text(&view::lease(&row, &state.scene())), false)
+            }
+            Self::Resource { id } => {
+                let found = read::resources(&state.db, Some(id)).await?;
+                (text(&found.first()), false)
+            }
+        };
+        Ok(Picture { seq, json, blocks_matter })
+    }
+
+    /// Whether something may have changed since event number `after`.
+    async fn changed_since(&self, state: &HttpState, after: i64) -> Result<bool, AppError> {
+        let lease = match self {
+            Self::Invoice { lease, .. } => lease,
+            Self::Lease { id } => id,
+            // It changes without events, too.
+            Self::Resource { .. } => return Ok(true),
+        };
+        let mut conn = state.db.read().await?;
+        Ok(db::event::newest_of_lease(&mut conn, lease).await? > after)
+    }
+}
+
+fn text(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("views have string keys only")
 }
 
 /// An open stream.
 struct Open {
     state: HttpState,
-    kind: Kind,
-    id: String,
+    shown: Shown,
     changes: Subscription,
-    shown: Option<u64>,
-}
-
-/// An object with the number of its last change.
-async fn object(state: &HttpState, kind: Kind, id: &str) -> Result<(u64, Value), Problem> {
-    match kind {
-        Kind::Invoice => {
-            let row = read::invoice(&state.db, id).await?;
-            Ok((row.seq, json!(view::invoice(&row, &state.scene()))))
-        }
-        Kind::Lease => {
-            let row = read::lease(&state.db, id).await?;
-            Ok((row.seq, json!(view::lease(&row, &state.scene()))))
-        }
-        Kind::Resource => {
-            let mut conn = state.db.read().await?;
-            let seq = db::event::last_seq(&mut conn).await?;
-            drop(conn);
-            let found = read::resources(&state.db, Some(id)).await?;
-            Ok((u64::try_from(seq).unwrap_or(0), json!(found.first())))
-        }
-    }
+    tip: watch::Receiver<u32>,
+    /// What was sent last, in short.
+    sent: Option<u64>,
+    blocks_matter: bool,
+    /// The first picture, read before the answer began.
+    first: Option<Picture>,
+    _place: Place,
 }
 
 async fn open(
     state: HttpState,
-    kind: Kind,
-    id: String,
-    headers: HeaderMap,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    // Subscribed before it is read: nothing falls in between.
-    let changes = state.live.subscribe(&id);
-    object(&state, kind, &id).await?;
-    let shown = headers
-        .get("last-event-id")
-        .and_then(|value| value.to_str().ok())
-        .and_then(|text| text.parse().ok());
-    let shutdown = state.shutdown.clone();
-    let stream = unfold(Open { state, kind, id, changes, shown }, move |open| {
-        let shutdown = shutdown.clone();
-        async move {
-            tokio::select! {
-                () = shutdown.cancelled() => None,
-                next = next(open) => next,
-            }
+    source: Source,
+    shown: Shown,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let place = state.streams.open(&source)?;
+    // Followed before it is read: nothing falls in between.
+    let (changes, tip) = (state.live.subscribe(shown.subject()), state.live.tip());
+    let first = shown.picture(&state).await?;
+    let known = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
+    let sent = match known {
+        // A number that is still to come is from another database.
+        Some(after) if after <= first.seq && !first.blocks_matter => {
+            let changed = shown.changed_since(&state, after).await?;
+            (!changed).then(|| first.hash())
+        }
+        _ => None,
+    };
+    let first = Some(first);
+    let open =
+        Open { state, shown, changes, tip, sent, blocks_matter: false, first, _place: place };
+    let stream = unfold(open, |mut open| async move {
+        let shutdown = open.state.shutdown.clone();
+        tokio::select! {
+            () = shutdown.cancelled() => None,
+            event = open.next() => Some((Ok::<_, Infallible>(event?), open)),
         }
     });
-    Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
+    let stream = Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+    // nginx would keep lines back.
+    Ok(([("x-accel-buffering", "no")], stream).into_response())
 }
 
-/// Waits for the next state that was not shown.
-async fn next(mut open: Open) -> Option<(Result<Event, Infallible>, Open)> {
-    loop {
-        let (seq, value) = object(&open.state, open.kind, &open.id).await.ok()?;
-        if open.shown != Some(seq) {
-            open.shown = Some(seq);
-            let event = Event::default().id(seq.to_string()).data(value.to_string());
-            return Some((Ok(event), open));
+impl Open {
+    /// Waits for the next picture that differs from the last one sent. `None` when it cannot be
+    /// read: the client connects again and says what it saw last.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            let picture = match self.first.take() {
+                Some(first) => first,
+                None => {
+                    self.wait().await;
+                    let _turn = self.state.live.reading().await;
+                    self.shown.picture(&self.state).await.ok()?
+                }
+            };
+            self.changes.saw(picture.seq);
+            self.blocks_matter = picture.blocks_matter;
+            let hash = picture.hash();
+            if self.sent != Some(hash) {
+                self.sent = Some(hash);
+                return Some(Event::default().id(picture.seq.to_string()).data(picture.json));
+            }
         }
-        open.changes.changed().await;
+    }
+
+    async fn wait(&mut self) {
+        let block = async {
+            if !self.blocks_matter || self.tip.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = self.changes.changed() => {}
+            () = block => {}
+        }
     }
 }
 
 /// An invoice at each change, as a stream of server-sent events.
 #[utoipa::path(get, path = "/v1/invoices/{id}/events", tag = "invoices",
     params(("id" = String, Path, description = "The invoice's id"),
-        ("last-event-id" = Option<String>, Header, description = "The last id that was seen")),
-    responses((status = 200, description = "The object now and at each change, its seq as id",
-            content_type = "text/event-stream", body = String),
-        (status = 404, description = "not_found", body = ProblemBody)))]
+        ("last-event-id" = Option<String>, Header, description = "The id of the last one seen")),
+    responses((status = 200, description = "The invoice now and at each change; ids are numbers \
+            of the event log", content_type = "text/event-stream", body = String),
+        (status = 404, description = "not_found", body = ProblemBody),
+        (status = 429, description = "rate_limited: too many open streams", body = ProblemBody)))]
 async fn invoice_events(
     State(state): State<HttpState>,
+    source: Source,
     Path(id): Path<String>,
     headers: HeaderMap,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    open(state, Kind::Invoice, id, headers).await
+) -> Result<Response, Problem> {
+    let lease = read::invoice(&state.db, &id).await?.facts.lease.to_string();
+    open(state, source, Shown::Invoice { id, lease }, &headers).await
 }
 
 /// A lease at each change, as a stream of server-sent events.
 #[utoipa::path(get, path = "/v1/leases/{id}/events", tag = "leases",
     params(("id" = String, Path, description = "The lease's id"),
-        ("last-event-id" = Option<String>, Header, description = "The last id that was seen")),
-    responses((status = 200, description = "The object now and at each change, its seq as id",
-            content_type = "text/event-stream", body = String),
-        (status = 404, description = "not_found", body = ProblemBody)))]
+        ("last-event-id" = Option<String>, Header, description = "The id of the last one seen")),
+    responses((status = 200, description = "The lease now and at each change; ids are numbers \
+            of the event log", content_type = "text/event-stream", body = String),
+        (status = 404, description = "not_found", body = ProblemBody),
+        (status = 429, description = "rate_limited: too many open streams", body = ProblemBody)))]
 async fn lease_events(
     State(state): State<HttpState>,
+    source: Source,
     Path(id): Path<String>,
     headers: HeaderMap,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    open(state, Kind::Lease, id, headers).await
+) -> Result<Response, Problem> {
+    open(state, source, Shown::Lease { id }, &headers).await
 }
 
 /// A resource at each change, as a stream of server-sent events.
 #[utoipa::path(get, path = "/v1/resources/{id}/events", tag = "resources",
     params(("id" = String, Path, description = "The resource's id"),
-        ("last-event-id" = Option<String>, Header, description = "The last id that was seen")),
-    responses((status = 200, description = "The object now and at each change, its seq as id",
-            content_type = "text/event-stream", body = String),
-        (status = 404, description = "unknown_resource", body = ProblemBody)))]
+        ("last-event-id" = Option<String>, Header, description = "The id of the last one seen")),
+    responses((status = 200, description = "The resource now and at each change; ids are numbers \
+            of the event log", content_type = "text/event-stream", body = String),
+        (status = 404, description = "unknown_resource", body = ProblemBody),
+        (status = 429, description = "rate_limited: too many open streams", body = ProblemBody)))]
 async fn resource_events(
     State(state): State<HttpState>,
+    source: Source,
     Path(id): Path<String>,
     headers: HeaderMap,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    open(state, Kind::Resource, id, headers).await
+) -> Result<Response, Problem> {
+    open(state, source, Shown::Resource { id }, &headers).await
 }

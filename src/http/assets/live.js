@@ -4,11 +4,13 @@
 (function () {
   var live = document.getElementById("live");
   if (!live || !window.EventSource) return;
-  var seq = live.dataset.seq;
+  var shown = live.dataset.seq;
   var source = new EventSource(live.dataset.events);
   source.onmessage = function (message) {
-    if (message.lastEventId === seq) return;
-    seq = message.lastEventId;
+    // The first message is what the page was made from, unless it has changed since.
+    var known = shown !== null && String(JSON.parse(message.data).seq) === shown;
+    shown = null;
+    if (known) return;
     fetch(location.pathname, { cache: "no-store" })
       .then(function (answer) { return answer.text(); })
       .then(function (text) {

@@ -146,8 +146,7 @@ pub(super) async fn give_back(
         return Err(Refusal::new(Code::Forbidden, detail).into());
     }
     let (lease, action) = (lease_id(&id)?, Action::Return);
-    let row =
-        state.db.write(ActOnLease { ground: state.ground(), lease, action, actor: None }).await?;
-    state.live.gate.put(&id, Some(&row));
+    state.db.write(ActOnLease { ground: state.ground(), lease, action, actor: None }).await?;
+    state.live.caught_up().await;
     Ok(Redirect::to(&format!("/leases/{id}")).into_response())
 }

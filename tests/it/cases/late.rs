@@ -53,8 +53,9 @@ fn a_payment_thirty_days_late_still_gets_a_unit() {
         let rented = shop.rent("box", 3600);
         double_prices(shop);
         past_the_quote(shop, &rented, 30 * DAY + 1801);
-        let released = |lease: &serde_json::Value| lease["unit"].is_null();
-        shop.lease_until("its unit to be released", &rented.lease, released);
+        shop.lease_until("its unit to be free again", &rented.lease, |lease| {
+            lease["unit"] == json!(null)
+        });
         shop.node.send(&rented.address, 3600);
         shop.node.mine(1);
         let lease = in_state(shop, &rented, "active");

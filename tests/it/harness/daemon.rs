@@ -147,6 +147,11 @@ impl Shop {
         std::fs::write(self.folder.join("catalog.toml"), text).expect("the folder is ours");
     }
 
+    /// The server's address.
+    pub fn url(&self) -> &str {
+        &self.server.as_ref().expect("the server runs").base
+    }
+
     /// Where its files are.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -243,7 +248,7 @@ impl Shop {
         bearer: Option<&str>,
         body: Option<&Value>,
     ) -> (u16, Value) {
-        let base = &self.server.as_ref().expect("the server runs").base;
+        let base = self.url();
         let url = if path.starts_with("http") { path.to_owned() } else { format!("{base}{path}") };
         let mut request = self.client.request(method, url);
         if let Some(bearer) = bearer {

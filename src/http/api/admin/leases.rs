@@ -91,7 +91,7 @@ async fn act(
     let lease = LeaseId::parse(id).ok_or_else(unknown)?;
     let actor = Some(operator.name());
     let row = state.db.write(ActOnLease { ground: state.ground(), lease, action, actor }).await?;
-    state.live.gate.put(id, Some(&row));
+    state.live.caught_up().await;
     Ok(Json(view::lease(&row, &state.scene())))
 }
 

@@ -5,6 +5,7 @@ mod catalog;
 mod keys;
 mod leases;
 mod payments;
+pub(super) mod rescan;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -22,6 +23,7 @@ pub(super) fn router() -> OpenApiRouter<HttpState> {
         .merge(books::router())
         .merge(keys::router())
         .merge(catalog::router())
+        .merge(rescan::router())
 }
 
 /// The most items of one answer.

@@ -1,0 +1,84 @@
+//! Leases whose time runs, in short: what the gate has to know. Reads the tables of `lease` and
+//! `entry`, writes nothing.
+
+use sqlx::any::AnyRow;
+
+use super::row::{Row, int};
+use super::{Conn, DbError};
+use crate::domain::lease::snapshot::LeaseState;
+use crate::domain::time::Timestamp;
+
+/// A lease that is active, in grace or suspended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// Its id.
+    pub lease: String,
+    /// Its resource.
+    pub resource: String,
+    /// Its state when it was last settled.
+    pub state: LeaseState,
+    /// Its generation.
+    pub generation: u32,
+    /// The terms that this generation keeps.
+    pub terms_version: u32,
+    /// Until when it is paid.
+    pub paid_until: Timestamp,
+}
+
+const SELECT: &str = "SELECT lease.id, lease.resource, lease.state, lease.generation, \
+     started.terms_version, lease.paid_until_at FROM lease JOIN lease_action started \
+     ON started.lease = lease.id AND started.kind = 'started' \
+     AND started.generation = lease.generation \
+     WHERE lease.state IN ('active', 'grace', 'suspended')";
+
+fn read(row: &AnyRow) -> Result<Running, DbError> {
+    let row = Row::new(row, "lease");
+    Ok(Running {
+        lease: row.text("id")?,
+        resource: row.text("resource")?,
+        state: row.parsed("state", LeaseState::parse)?,
+        generation: row.u32("generation")?,
+        terms_version: row.u32("terms_version")?,
+        paid_until: row.at("paid_until_at")?,
+    })
+}
+
+/// Running leases of all resources with an id after `after`, in the order of their ids.
+///
+/// # Errors
+/// [`DbError::Corrupt`]; those of the database.
+pub async fn list(conn: &mut Conn, after: &str, limit: u32) -> Result<Vec<Running>, DbError> {
+    let text =
+        sqlx::AssertSqlSafe(format!("{SELECT} AND lease.id > $1 ORDER BY lease.id LIMIT $2"));
+    sqlx::query(text)
+        .bind(after)
+        .bind(int(limit))
+        .fetch_all(&mut *conn)
+        .await?
+        .iter()
+        .map(read)
+        .collect()
+}
+
+/// Ids in one statement: few sizes, so that each connection prepares few texts.
+const SIZES: [usize; 3] = [64, 8, 1];
+
+/// Those of `leases` that run.
+///
+/// # Errors
+/// [`DbError::Corrupt`]; those of the database.
+pub async fn find(conn: &mut Conn, leases: &[String]) -> Result<Vec<Running>, DbError> {
+    let mut found = Vec::new();
+    let mut rest = leases;
+    while let Some(size) = SIZES.into_iter().find(|size| *size <= rest.len()) {
+        let (chunk, after) = rest.split_at(size);
+        let places: Vec<String> = (1..=size).map(|n| format!("${n}")).collect();
+        let text = sqlx::AssertSqlSafe(format!("{SELECT} AND lease.id IN ({})", places.join(", ")));
+        let query = chunk.iter().fold(sqlx::query(text), |query, id| query.bind(id.as_str()));
+        for row in &query.fetch_all(&mut *conn).await? {
+            found.push(read(row)?);
+        }
+        rest = after;
+    }
+    Ok(found)
+}

@@ -1,0 +1,138 @@
+//! Lease tokens that were verified lately, by their hash: a proxy asks for the same one at every
+//! request, and checking a signature costs more than all the rest. Bounded; holds no token.
+//! Only the gate uses it. What a token is worth now is not kept here.
+
+use std::sync::{Mutex, PoisonError};
+
+use rustc_hash::FxHashMap;
+use sha2::{Digest, Sha256};
+
+use crate::domain::jwk::VerifyingKey;
+use crate::domain::time::Timestamp;
+use crate::domain::token::{self, Claims, Expected, TokenError};
+
+/// Tokens kept in each half; the older half is dropped when the newer is full.
+const HALF: usize = 8192;
+
+type Hash = [u8; 32];
+
+#[derive(Debug, Default)]
+struct Halves {
+    newer: FxHashMap<Hash, Claims>,
+    older: FxHashMap<Hash, Claims>,
+}
+
+/// The cache.
+#[derive(Debug, Default)]
+pub(super) struct Tokens(Mutex<Halves>);
+
+impl Tokens {
+    /// What a token says, if one of `keys` signed it, it is for `resource` (`None`: any) and its
+    /// time is now.
+    pub fn verify(
+        &self,
+        token: &str,
+        keys: &[VerifyingKey],
+        resource: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Claims, TokenError> {
+        let hash: Hash = Sha256::digest(token.as_bytes()).into();
+        if let Some(claims) = self.find(&hash) {
+            return check(claims, resource, now);
+        }
+        let expected = Expected { issuer: None, resource };
+        let claims = token::verify(token, keys, expected, now)?;
+        self.keep(hash, claims.clone());
+        Ok(claims)
+    }
+
+    fn find(&self, hash: &Hash) -> Option<Claims> {
+        let halves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        halves.newer.get(hash).or_else(|| halves.older.get(hash)).cloned()
+    }
+
+    fn keep(&self, hash: Hash, claims: Claims) {
+        let mut halves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if halves.newer.len() >= HALF {
+            halves.older = std::mem::take(&mut halves.newer);
+        }
+        halves.newer.insert(hash, claims);
+    }
+}
+
+/// What may differ from one time to the next. The start of its time has come for good.
+fn check(claims: Claims, resource: Option<&str>, now: Timestamp) -> Result<Claims, TokenError> {
+    if resource.is_some_and(|resource| claims.aud != resource) {
+        return Err(TokenError::Resource);
+    }
+    if claims.expires_at() <= now {
+        return Err(TokenError::Expired);
+    }
+    Ok(claims)
+}
+
+#[cfg(test)]
+mod tests {
+    use secp256k1::SecretKey;
+
+    use super::*;
+    use crate::domain::ids::LeaseId;
+    use crate::domain::jwk::SigningKey;
+    use crate::domain::token::Subject;
+
+    fn token(key: &SigningKey, n: u8) -> String {
+        let subject = Subject {
+            lease: LeaseId::new([n; 16]),
+            resource: "gpu".into(),
+            generation: 1,
+            seq: 1,
+            expires_at: Timestamp::from_secs(2000),
+        };
+        let claims = Claims::new(subject, "http://a", Timestamp::from_secs(1000), 3600, [n; 16]);
+        token::sign(&claims, key)
+    }
+
+    #[test]
+    fn a_known_token_is_still_held_to_its_time_and_its_resource() {
+        let key = SigningKey::new(SecretKey::from_slice(&[1; 32]).unwrap());
+        let keys = [key.verifying()];
+        let tokens = Tokens::default();
+        let token = token(&key, 1);
+        let verify =
+            |resource, at| tokens.verify(&token, &keys, Some(resource), Timestamp::from_secs(at));
+        let first = verify("gpu", 1000).unwrap();
+        assert_eq!(verify("gpu", 1999).unwrap(), first);
+        assert_eq!(verify("gpu", 2000), Err(TokenError::Expired));
+        assert_eq!(verify("mirror", 1500), Err(TokenError::Resource));
+    }
+
+    #[test]
+    fn nothing_that_did_not_verify_is_kept() {
+        let key = SigningKey::new(SecretKey::from_slice(&[1; 32]).unwrap());
+        let tokens = Tokens::default();
+        let token = token(&key, 1);
+        let at = Timestamp::from_secs(1000);
+        assert_eq!(tokens.verify(&token, &[], None, at), Err(TokenError::UnknownKey));
+        assert!(tokens.verify(&token, &[key.verifying()], None, at).is_ok());
+    }
+
+    #[test]
+    fn it_does_not_grow_without_bound() {
+        let key = SigningKey::new(SecretKey::from_slice(&[1; 32]).unwrap());
+        let claims = token::verify(
+            &token(&key, 1),
+            &[key.verifying()],
+            Expected::default(),
+            Timestamp::from_secs(1000),
+        );
+        let claims = claims.unwrap();
+        let tokens = Tokens::default();
+        for n in 0..u32::try_from(5 * HALF).unwrap() {
+            let mut hash = [0; 32];
+            hash[..4].copy_from_slice(&n.to_le_bytes());
+            tokens.keep(hash, claims.clone());
+        }
+        let halves = tokens.0.lock().unwrap();
+        assert!(halves.newer.len() + halves.older.len() <= 2 * HALF);
+    }
+}
