@@ -7,6 +7,7 @@ mod late;
 mod mempool;
 mod reorg;
 mod reversal;
+mod zero_conf;
 
 use bitcoin::Txid;
 use leasehold::domain::time::Timestamp;
