@@ -231,7 +231,7 @@ pub fn coming_s(facts: &Facts, standing: &Standing, policy: &Policy, until: Time
         .filter(|payment| {
             standing.counted(&payment.id) != Counted::Standing
                 && payment.on_its_way()
-                && payment.first_seen_at <= until
+                && payment.first_seen_at < until
                 && !cancelled(facts, payment)
         })
         .filter_map(|payment| Some(price_of(facts, payment, policy)?.seconds(payment.amount_sat)))

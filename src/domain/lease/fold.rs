@@ -325,7 +325,6 @@ impl Standing {
         if let Some(run) = self.run_of(number) {
             run.remove(amount_sat, bought_s);
         }
-        self.carry(home, number);
     }
 
     /// The run with that number, while more can be added to it.
@@ -333,10 +332,10 @@ impl Standing {
         self.run.as_mut().filter(|_| number == self.runs)
     }
 
-    /// Finds again what came over from earlier lives, after a credit of one of them was lost or
-    /// came back: the balance of the run without the money of this life.
-    fn carry(&mut self, home: Home, number: u32) {
-        let (Home::Closed(_), Some(mut before)) = (home, self.run) else { return };
+    /// Finds again what came over from earlier lives, after a credit of one of them came back: the
+    /// balance of the run without the money of this life. What one lost, the books leave out.
+    fn carry(&mut self, number: u32) {
+        let Some(mut before) = self.run else { return };
         if number == self.runs {
             for lot in self.lots.iter().filter(|lot| lot.run == number) {
                 before.remove(lot.amount_sat, lot.bought_s);
@@ -391,7 +390,7 @@ impl Standing {
                 self.credits[place].home = Home::Closed(self.closed.len());
                 self.closed.push(Closed::unstarted(vec![lot], 0));
             }
-            Home::Closed(_) => self.carry(home, lot.run),
+            Home::Closed(_) => self.carry(lot.run),
             Home::Dead => {}
         }
     }

@@ -321,6 +321,23 @@ fn a_reversal_while_suspended_takes_the_time_that_stands_still() {
 }
 
 #[test]
+fn a_reversal_found_after_something_else_happened_takes_what_was_left_then() {
+    let mut case = Case::new();
+    let payment = case.paid(0, 1000);
+    case.trusted = false;
+    case.rewind(1, &[payment]);
+    case.double_spend(payment);
+    case.pass(HOUR);
+    case.act(What::Suspended);
+    case.act(What::Resumed);
+    case.trusted = true;
+    case.settle();
+    assert_eq!(case.standing.credits[0].taken_s, HOUR, "an hour was used before it was found");
+    restore(&mut case, payment);
+    assert_eq!(case.left_s(), HOUR);
+}
+
+#[test]
 fn a_balance_survives_reversal_and_restoration() {
     let mut terms = gpu();
     terms.price = crate::domain::price::Price { sat: 10, per_s: 1 };

@@ -98,6 +98,32 @@ fn grace_does_not_wait_for_what_is_conflicted_too_small_or_seen_after_it() {
 }
 
 #[test]
+fn money_that_counts_at_the_very_end_of_grace_finds_the_lease_over() {
+    let mut case = one_hour();
+    case.stopped = true;
+    case.pass(HOUR + 600);
+    case.paid(0, 500);
+    case.stopped = false;
+    case.settle();
+    assert_eq!((case.standing.generation, case.left_s()), (2, HOUR));
+}
+
+#[test]
+fn an_end_that_was_put_off_in_vain_comes_after_what_happened_meanwhile() {
+    let mut case = one_hour();
+    case.pass(HOUR + 300);
+    let payment = case.pays(0, 500);
+    case.pass(HOUR);
+    case.accepting = false;
+    case.paid(0, 100);
+    assert_eq!((case.lease_state(), case.books().refundable_sat), (LeaseState::Grace, 100));
+    let meanwhile = case.now;
+    case.pass(60);
+    case.evict(payment);
+    assert_eq!((case.lease_state(), case.standing.ended_at), (LeaseState::Ended, Some(meanwhile)));
+}
+
+#[test]
 fn two_small_payments_on_their_way_hold_together() {
     let mut case = one_hour();
     case.pass(HOUR + 300);
