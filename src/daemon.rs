@@ -69,10 +69,15 @@ const FAREWELL: Duration = Duration::from_secs(20);
 
 impl Daemon {
     /// Opens the database, the keys, the catalogue and the port, and starts the workers.
+    /// `recovered` says that the database was restored from a copy that bears no mark.
     ///
     /// # Errors
     /// What is wrong, and what to do about it.
-    pub async fn start(config: Config, clock: SharedClock) -> anyhow::Result<Self> {
+    pub async fn start(
+        config: Config,
+        clock: SharedClock,
+        recovered: bool,
+    ) -> anyhow::Result<Self> {
         // Fails only when one is installed already, as by a second daemon in a test.
         let metrics = PrometheusBuilder::new().install_recorder().ok();
         let listener = TcpListener::bind(config.listen)
@@ -93,7 +98,7 @@ impl Daemon {
         #[expect(clippy::disallowed_methods, reason = "the daemon starts and ends the tasks")]
         let writer = tokio::spawn(writer.run());
         let keychain = Arc::new(keychain);
-        let keychain_id = register(&db, &clock, &config, keychain.clone()).await?;
+        let keychain_id = register(&db, &clock, &config, keychain.clone(), recovered).await?;
         apply_catalog(&db, &clock, catalog).await?;
         bootstrap_key(&db, &clock, &config).await?;
         let shop = Arc::new(Shop {
@@ -289,9 +294,12 @@ async fn register(
     clock: &SharedClock,
     config: &Config,
     keychain: Arc<Keychain>,
+    recovered: bool,
 ) -> anyhow::Result<u32> {
     let network = config.bitcoind.network;
-    match db.write(Register { network, keychain, now: clock.now() }).await? {
+    let recover_skip = config.wallet.recover_skip;
+    let item = Register { network, keychain, recover_skip, recovered, now: clock.now() };
+    match db.write(item).await? {
         Registered::Keychain { id, new } => {
             if new {
                 tracing::info!(keychain = id, "a new descriptor: its addresses start at index 0");

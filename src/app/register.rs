@@ -35,8 +35,31 @@ pub struct Register {
     pub network: Network,
     /// The configured keychain.
     pub keychain: Arc<Keychain>,
+    /// Indexes to leave out when this database is a restored one.
+    pub recover_skip: u32,
+    /// True when the operator says that it is; a marked backup says so itself.
+    pub recovered: bool,
     /// The clock.
     pub now: Timestamp,
+}
+
+impl Register {
+    /// A restored database does not know what was issued after it was copied: those indexes are
+    /// never issued again. They stay watched, so money on them is found.
+    async fn recover(&self, tx: &mut Tx) -> Result<(), DbError> {
+        let marked = db::meta::remove(tx, db::meta::BACKUP_AT).await?;
+        if !marked && !self.recovered {
+            return Ok(());
+        }
+        for row in db::keychain::list(tx.conn()).await? {
+            let seen = db::keychain::highest_seen(tx.conn(), row.id).await?;
+            let used = row.next_index.max(seen.map_or(0, |index| index + 1));
+            let next = used.saturating_add(self.recover_skip);
+            tracing::warn!(keychain = row.id, next, "a restored database: indexes are left out");
+            db::keychain::skip_to(tx.conn(), row.id, next).await?;
+        }
+        Ok(())
+    }
 }
 
 impl WriteItem for Register {
@@ -50,6 +73,7 @@ impl WriteItem for Register {
             Some(_) => {}
             None => db::meta::record(tx, NETWORK, configured).await?,
         }
+        self.recover(tx).await?;
         let identity = self.keychain.id();
         let known = db::keychain::list(tx.conn()).await?;
         if let Some(row) = known.iter().find(|row| row.identity == identity) {

@@ -17,6 +17,9 @@ const TEST_CLOCK: &str = "LEASEHOLD_TEST_CLOCK";
 /// Arguments of `serve`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// The database was restored with pg_dump: never issue an index again that it may not know of
+    #[arg(long)]
+    recovered: bool,
     /// Write the address that is listened on into a file, for `listen = "…:0"`
     #[arg(long, value_name = "FILE")]
     address_file: Option<PathBuf>,
@@ -25,7 +28,7 @@ pub struct Args {
 pub(super) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
     let config = global.load()?;
     let clock = clock(&config)?;
-    let daemon = Daemon::start(config, clock).await.map_err(temporary)?;
+    let daemon = Daemon::start(config, clock, args.recovered).await.map_err(temporary)?;
     tracing::info!(address = %daemon.bound, url = daemon.shop.public_url, "serving");
     if let Some(file) = &args.address_file {
         write_address(file, daemon.bound)?;

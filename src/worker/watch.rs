@@ -91,9 +91,12 @@ impl Watch {
         };
         let highest = db::keychain::highest_seen(conn, row.id).await?.map_or(0, |seen| seen + 1);
         let end = row.next_index.max(highest).saturating_add(self.lookahead);
-        let branches =
-            [(Branch::External, &mut loaded.external), (Branch::Internal, &mut loaded.internal)];
-        for (branch, from) in branches {
+        // Change is only ever sent to the first internal indexes.
+        let branches = [
+            (Branch::External, &mut loaded.external, end),
+            (Branch::Internal, &mut loaded.internal, self.lookahead),
+        ];
+        for (branch, from, end) in branches {
             for index in *from..end {
                 let place = Place { keychain: row.id, branch, index };
                 self.set.insert(&loaded.keychain.script(branch, index), place);

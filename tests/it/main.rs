@@ -8,4 +8,5 @@ mod chain;
 mod cli;
 mod harness;
 mod node;
+mod restore;
 mod whole_way;
