@@ -75,7 +75,7 @@ impl WriteItem for RequestLease {
         let terms = &resource.terms.terms;
         check_duration(terms, self.duration_s)?;
         let params = check_params(terms, &self.params).map_err(Refusal::params)?;
-        issue::check_open_unpaid(tx, &self.shop, self.source.as_deref(), self.now).await?;
+        issue::check_may_issue(tx, &self.shop, self.source.as_deref(), self.now).await?;
         if let Some(address) = &self.refund_address {
             refuse_own(tx, address).await?;
         }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::hashes::{Hash, sha256d};
-use bitcoin::{BlockHash, OutPoint, Txid, Work};
+use bitcoin::{BlockHash, OutPoint, ScriptBuf, Txid, Work};
 use bytes::Bytes;
 
 pub use error::{ChainError, ErrorClass};
@@ -149,6 +149,13 @@ pub trait BlockSource: Send + Sync + 'static {
         outpoints: &[OutPoint],
     ) -> impl Future<Output = Result<Vec<Option<Txid>>, ChainError>> + Send;
 
+    /// Those of `scripts` that hold coins in the chain now. Reads every coin there is: minutes on
+    /// a large chain.
+    fn unspent_scripts(
+        &self,
+        scripts: &[ScriptBuf],
+    ) -> impl Future<Output = Result<Vec<ScriptBuf>, ChainError>> + Send;
+
     /// Sends a transaction; harmless when it was sent before.
     fn broadcast(
         &self,
@@ -202,6 +209,10 @@ impl<S: BlockSource> BlockSource for Arc<S> {
         outpoints: &[OutPoint],
     ) -> Result<Vec<Option<Txid>>, ChainError> {
         S::mempool_spenders(self, outpoints).await
+    }
+
+    async fn unspent_scripts(&self, scripts: &[ScriptBuf]) -> Result<Vec<ScriptBuf>, ChainError> {
+        S::unspent_scripts(self, scripts).await
     }
 
     async fn broadcast(&self, transaction: &[u8]) -> Result<Broadcast, ChainError> {

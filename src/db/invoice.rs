@@ -228,42 +228,6 @@ pub async fn cancel(conn: &mut Conn, id: &InvoiceId, now: Timestamp) -> Result<(
     Ok(())
 }
 
-/// A script that was issued, for the watch set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Issued {
-    /// Derivation index.
-    pub index: u32,
-    /// The script.
-    pub script_pubkey: ScriptBuf,
-}
-
-/// Scripts of a keychain issued at `from` or later, in order, at most `limit`.
-pub async fn issued(
-    conn: &mut Conn,
-    keychain: u32,
-    from: u32,
-    limit: u32,
-) -> Result<Vec<Issued>, DbError> {
-    sqlx::query(
-        "SELECT derivation_index, script_pubkey FROM invoice \
-         WHERE keychain = $1 AND derivation_index >= $2 ORDER BY derivation_index LIMIT $3",
-    )
-    .bind(int(keychain))
-    .bind(int(from))
-    .bind(int(limit))
-    .fetch_all(&mut *conn)
-    .await?
-    .iter()
-    .map(|row| {
-        let row = Row::new(row, "invoice");
-        Ok(Issued {
-            index: row.u32("derivation_index")?,
-            script_pubkey: row.parsed("script_pubkey", |text| ScriptBuf::from_hex(text).ok())?,
-        })
-    })
-    .collect()
-}
-
 /// How many invoices are unexpired and unpaid, how many of them are `source`'s, and when the
 /// first of them ends.
 pub async fn open_unpaid(

@@ -9,7 +9,6 @@ use crate::app::apply_block::{Applied, ApplyAgain, ScannedBlock};
 use crate::app::rescan::{Progress, RescanDesk, RescanState};
 use crate::chain::BlockSource;
 use crate::db::{self, Db};
-use crate::domain::scan::scan_block;
 
 use super::watch::{LOOKAHEAD, Watch};
 
@@ -69,7 +68,7 @@ async fn read_again<S: BlockSource>(
     let header = source.header(&hash).await?.context("the chain changed")?;
     let bytes = source.block(&hash).await?;
     watch.refresh(0).await?;
-    let hits = scan_block(&bytes, watch.set())?;
+    let hits = watch.scan_block(&bytes)?;
     if hits.is_empty() {
         return Ok(0);
     }

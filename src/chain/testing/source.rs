@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bitcoin::consensus::{deserialize, serialize};
-use bitcoin::{BlockHash, OutPoint, Transaction, Txid};
+use bitcoin::{BlockHash, OutPoint, ScriptBuf, Transaction, Txid};
 use bytes::Bytes;
 
 use super::MemoryChain;
@@ -130,6 +130,23 @@ impl BlockSource for MemoryChain {
         outpoints: &[OutPoint],
     ) -> Result<Vec<Option<Txid>>, ChainError> {
         self.answer(|state| outpoints.iter().map(|outpoint| state.spender(outpoint)).collect())
+    }
+
+    async fn unspent_scripts(&self, scripts: &[ScriptBuf]) -> Result<Vec<ScriptBuf>, ChainError> {
+        self.answer(|state| {
+            let spent: Vec<OutPoint> =
+                state.confirmed().flat_map(|tx| &tx.input).map(|i| i.previous_output).collect();
+            let unspent = |tx: &Transaction| -> Vec<ScriptBuf> {
+                let txid = tx.compute_txid();
+                let outputs = tx.output.iter().zip(0..);
+                outputs
+                    .filter(|(_, vout)| !spent.contains(&OutPoint { txid, vout: *vout }))
+                    .map(|(output, _)| output.script_pubkey.clone())
+                    .collect()
+            };
+            let all = state.confirmed().flat_map(unspent);
+            all.filter(|script| scripts.contains(script)).collect()
+        })
     }
 
     async fn broadcast(&self, transaction: &[u8]) -> Result<Broadcast, ChainError> {

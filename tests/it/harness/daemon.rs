@@ -41,7 +41,8 @@ pub struct Shop {
     /// The node it follows.
     pub node: Bitcoind,
     folder: PathBuf,
-    pub(super) database: String,
+    /// The URL of its database.
+    pub database: String,
     /// What it sells addresses of.
     pub descriptor: String,
     server: Option<Server>,
@@ -132,7 +133,7 @@ impl Shop {
             "listen = \"127.0.0.1:0\"\ndatabase = \"{}\"\ncatalog = \"catalog.toml\"\n\
              [bitcoind]\nnetwork = \"regtest\"\nrpc_url = \"{url}\"\nrest_url = \"{url}\"\n\
              cookie_file = \"{}\"\npoll_interval = \"100ms\"\n\
-             [wallet]\ndescriptor = \"{}\"\n\
+             [wallet]\ndescriptor = \"{}\"\nrecover_lookahead = 100\n\
              [limits]\ncreate_per_minute = 100000\n{more}\n",
             self.database,
             self.node.cookie_file().display(),
@@ -169,8 +170,13 @@ impl Shop {
         command
     }
 
-    /// Starts the server and waits until it answers.
+    /// Starts the server and waits until it has followed its node.
     pub fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    /// As [`Shop::start`], with more words for `serve`.
+    pub fn start_with(&mut self, words: &[&str]) {
         assert!(self.server.is_none(), "it runs already");
         let bound = self.folder.join("bound");
         let _ = std::fs::remove_file(&bound);
@@ -182,6 +188,7 @@ impl Shop {
         let child = self
             .command(&["serve", "--address-file"])
             .arg(&bound)
+            .args(words)
             .stdout(log.try_clone().expect("a file handle can be cloned"))
             .stderr(log)
             .spawn()
