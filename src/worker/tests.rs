@@ -1,5 +1,7 @@
 //! The whole way through the real database on an in-memory chain: request, pay, mine, lease.
 
+mod pair;
+
 use super::rig::Rig;
 use crate::chain::testing::spend;
 use crate::clock::Clock;
