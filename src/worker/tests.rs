@@ -1,6 +1,7 @@
 //! The whole way through the real database on an in-memory chain: request, pay, mine, lease.
 
 mod pair;
+mod schedule;
 
 use super::rig::Rig;
 use crate::chain::testing::spend;

@@ -168,6 +168,12 @@ impl MemoryChain {
         self.state().send(transaction)
     }
 
+    /// Whether a transaction of the active chain spends a coin.
+    pub fn is_spent(&self, coin: &OutPoint) -> bool {
+        let spends = |tx: &Transaction| tx.input.iter().any(|i| i.previous_output == *coin);
+        self.state().confirmed().any(spends)
+    }
+
     /// Drops a transaction from the mempool.
     pub fn evict(&self, txid: &Txid) {
         self.state().mempool.remove(txid);

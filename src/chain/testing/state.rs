@@ -196,7 +196,10 @@ impl State {
             self.valid.remove(&hash);
             let transactions = self.blocks[&hash].1.txdata.clone();
             for tx in transactions.into_iter().filter(|tx| !tx.is_coinbase()) {
-                self.mempool.insert(tx.compute_txid(), tx);
+                let rival = |input: &TxIn| self.spender(&input.previous_output).is_some();
+                if !tx.input.iter().any(rival) {
+                    self.mempool.insert(tx.compute_txid(), tx);
+                }
             }
         }
     }
