@@ -214,10 +214,11 @@ impl BlockSource for Bitcoind {
         let chain: ChainAnswer = self.rpc.call("getblockchaininfo", json!([])).await?;
         match self.header(&id.hash).await? {
             Some(header) if header.active => Ok(Standing::Active),
-            Some(header) if header.work <= chain.chainwork => Ok(Standing::Left),
+            // Not for equal work: the server beside this one would take its own block back.
+            Some(header) if header.work < chain.chainwork => Ok(Standing::Left),
             Some(_) if self.is_invalid(id).await? => Ok(Standing::Left),
-            // A chain of as many blocks that does not know ours is another chain.
-            None if chain.blocks >= id.height => Ok(Standing::Left),
+            // Of a block that it never heard of the work is not known: its height stands for it.
+            None if chain.blocks > id.height => Ok(Standing::Left),
             Some(_) | None => Ok(Standing::Ahead),
         }
     }

@@ -74,9 +74,10 @@ pub struct Header {
 pub enum Standing {
     /// It is, after all.
     Active,
-    /// The node has turned to another chain, or holds this block for invalid.
+    /// The node has turned to a chain of more work, or holds this block for invalid.
     Left,
-    /// The node has not come that far: it is syncing, or lost data.
+    /// The node's chain has no more work: it is syncing, lost data, or has another block of the
+    /// same height. The next block decides.
     Ahead,
 }
 

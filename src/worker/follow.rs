@@ -14,7 +14,7 @@ use crate::app::settle::Ground;
 use crate::app::settle_due::{SettleByChain, SettleByClock};
 use crate::chain::follower::{FetchedBlock, Follower, Move};
 use crate::chain::mempool::Mempool;
-use crate::chain::{BlockId, BlockSource, ChainError, ErrorClass, NodeState};
+use crate::chain::{BlockId, BlockSource, ChainError, Doubt, ErrorClass, NodeState};
 use crate::clock::SharedClock;
 use crate::db::chain::{Block, Tip};
 use crate::db::{self, Db};
@@ -162,7 +162,11 @@ impl<S: BlockSource> Follow<S> {
         loop {
             match self.catch_up().await? {
                 End::AtTip => {}
-                End::Behind => trusted = false,
+                End::Behind if trusted => {
+                    trusted = false;
+                    self.publish(|now| now.node = NodeNow::Doubted(Doubt::OtherBranch.to_string()));
+                }
+                End::Behind => {}
             }
             if !trusted || self.look().await? {
                 break;
@@ -354,6 +358,6 @@ impl<S: BlockSource> Follow<S> {
 enum End {
     /// Nothing is above the tip.
     AtTip,
-    /// The node's chain ends below it.
+    /// The node's chain lacks it and has no more work.
     Behind,
 }

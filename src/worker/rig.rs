@@ -87,6 +87,18 @@ impl Rig {
         self.follow = follow(&self.db, &self.chain, &self.clock, &self.shop);
     }
 
+    /// A second server on the same database, with a node of its own that has the same chain.
+    pub fn beside(&self) -> (Arc<MemoryChain>, Follow<MemoryChain>) {
+        let chain = Arc::new(self.chain.twin());
+        let follow = follow(&self.db, &chain, &self.clock, &self.shop);
+        (chain, follow)
+    }
+
+    pub async fn tip(&self) -> db::chain::Tip {
+        let mut conn = self.db.read().await.unwrap();
+        db::chain::tip(&mut conn).await.unwrap().unwrap()
+    }
+
     pub async fn round(&mut self) {
         self.follow.round().await.unwrap();
     }

@@ -1,5 +1,8 @@
 //! The whole way through the real database on an in-memory chain: request, pay, mine, lease.
 
+mod pair;
+mod schedule;
+
 use super::rig::Rig;
 use crate::chain::testing::spend;
 use crate::clock::Clock;

@@ -6,6 +6,7 @@ mod beside;
 mod cases;
 mod chain;
 mod cli;
+mod cluster;
 mod harness;
 mod node;
 mod restore;

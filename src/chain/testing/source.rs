@@ -47,9 +47,10 @@ fn node_state(state: &State) -> NodeState {
 
 fn standing(state: &State, id: &BlockId) -> Standing {
     let known = state.block(&id.hash).is_some();
+    let more = state.tip().height > id.height;
     if state.is_active(id) {
         Standing::Active
-    } else if state.is_hidden(&id.hash) || !known && id.height > state.tip().height {
+    } else if state.is_hidden(&id.hash) || !more && (!known || state.is_valid(&id.hash)) {
         Standing::Ahead
     } else {
         Standing::Left

@@ -20,7 +20,7 @@ const ALL: u32 = 1_000_000;
 
 impl Shop {
     /// Reads the database as it is now.
-    fn read<T>(&self, read: impl AsyncFnOnce(&mut Conn) -> T) -> T {
+    pub(super) fn read<T>(&self, read: impl AsyncFnOnce(&mut Conn) -> T) -> T {
         self.runtime.block_on(async {
             let options = OpenOptions { readers: 1, ..OpenOptions::default() };
             let db = Db::open_read_only(&self.database, options).await.expect("it can be read");
@@ -62,6 +62,11 @@ impl Shop {
             let looked_at = tip.and_then(|tip| tip.look_at);
             looked_at.filter(|looked| *looked >= at).ok_or(looked_at)
         });
+    }
+
+    /// The tip as it is stored.
+    pub fn stored_tip(&self) -> bitcoin::BlockHash {
+        self.read(async |conn| db::chain::tip(conn).await.unwrap().expect("there is one").hash)
     }
 
     /// Checks everything that must hold whatever happened.
