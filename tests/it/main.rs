@@ -8,5 +8,6 @@ mod chain;
 mod cli;
 mod harness;
 mod node;
+mod oracles;
 mod restore;
 mod whole_way;

@@ -6,5 +6,6 @@
 pub mod bitcoind;
 pub mod books;
 pub mod daemon;
+pub mod peers;
 mod rpc;
 pub mod wait;
