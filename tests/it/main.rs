@@ -10,4 +10,5 @@ mod harness;
 mod node;
 mod oracles;
 mod restore;
+mod secrets;
 mod whole_way;
