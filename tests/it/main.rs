@@ -9,5 +9,7 @@ mod cli;
 mod cluster;
 mod harness;
 mod node;
+mod oracles;
 mod restore;
+mod secrets;
 mod whole_way;

@@ -20,7 +20,7 @@ const ALL: u32 = 1_000_000;
 
 impl Shop {
     /// Reads the database as it is now.
-    pub(super) fn read<T>(&self, read: impl AsyncFnOnce(&mut Conn) -> T) -> T {
+    pub fn read<T>(&self, read: impl AsyncFnOnce(&mut Conn) -> T) -> T {
         self.runtime.block_on(async {
             let options = OpenOptions { readers: 1, ..OpenOptions::default() };
             let db = Db::open_read_only(&self.database, options).await.expect("it can be read");
@@ -77,6 +77,19 @@ impl Shop {
             check_leases(conn, &ledger).await;
             check_events(&db::event::list(conn, 0, ALL.into()).await.unwrap());
         });
+    }
+
+    /// Whatever a test did, once the server has followed its node the program's own audit finds
+    /// nothing. One that a test has stopped is started again.
+    pub fn check_audit(&mut self) {
+        match self.runs() {
+            true => self.wait_for_tip(),
+            false => self.start(),
+        }
+        let output = self.command(&["--json", "audit"]).output().expect("the program starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (said, told) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "the audit ended with {}:\n{said}\n{told}", output.status);
     }
 }
 

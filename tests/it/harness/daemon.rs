@@ -50,6 +50,8 @@ pub struct Shop {
     /// What it sells addresses of.
     pub descriptor: String,
     server: Option<Server>,
+    /// Variables that the program gets from its next start on.
+    pub variables: Vec<(&'static str, String)>,
     pub(super) runtime: tokio::runtime::Runtime,
     client: reqwest::Client,
 }
@@ -102,6 +104,7 @@ fn in_shop(place: &Place, config: &str, body: &(impl Fn(&mut Shop) + Sync + ?Siz
             shop.start();
             body(&mut shop);
             shop.check_books();
+            shop.check_audit();
         };
         if let Err(panic) = scope.spawn(run).join() {
             std::panic::resume_unwind(panic);
@@ -123,6 +126,7 @@ impl Shop {
             database: database.to_owned(),
             descriptor,
             server: None,
+            variables: Vec::new(),
             runtime: tokio::runtime::Runtime::new().expect("a runtime can be built"),
             client: reqwest::Client::builder().no_proxy().build().expect("a client can be built"),
         };
@@ -146,6 +150,7 @@ impl Shop {
             database: database.to_owned(),
             descriptor: self.descriptor.clone(),
             server: None,
+            variables: self.variables.clone(),
             runtime: tokio::runtime::Runtime::new().expect("a runtime can be built"),
             client: self.client.clone(),
         };
@@ -184,6 +189,11 @@ impl Shop {
         &self.server.as_ref().expect("the server runs").base
     }
 
+    /// Whether its database is a PostgreSQL.
+    pub fn on_postgres(&self) -> bool {
+        self.database.starts_with("postgres")
+    }
+
     /// Where its files are.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -196,6 +206,7 @@ impl Shop {
             .current_dir(&self.folder)
             .env("LEASEHOLD_CONFIG", self.folder.join("leasehold.toml"))
             .env("LEASEHOLD_TEST_CLOCK", self.folder.join("clock"))
+            .envs(self.variables.iter().cloned())
             .args(words)
             .stdin(Stdio::null());
         command
@@ -234,6 +245,11 @@ impl Shop {
         });
         self.server = Some(server);
         self.wait_for_tip();
+    }
+
+    /// Whether the server was started and not ended since.
+    pub fn runs(&self) -> bool {
+        self.server.is_some()
     }
 
     /// Kills the server with SIGKILL.
@@ -303,24 +319,68 @@ impl Shop {
         bearer: Option<&str>,
         body: Option<&Value>,
     ) -> (u16, Value) {
-        let base = self.url();
-        let url = if path.starts_with("http") { path.to_owned() } else { format!("{base}{path}") };
-        let mut request = self.client.request(method, url);
-        if let Some(bearer) = bearer {
-            request = request.bearer_auth(bearer);
+        self.ask_with(method, path, &[], bearer, body)
+    }
+
+    /// As [`Shop::ask`], with more headers.
+    pub fn ask_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        bearer: Option<&str>,
+        body: Option<&Value>,
+    ) -> (u16, Value) {
+        let mut request = self.request(method, path, bearer);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         if let Some(body) = body {
             request = request.json(body);
         }
-        self.send(request).expect("the server answers")
+        let (status, text) = self.answer(request);
+        (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    /// A form, as introspection takes it. The status and the JSON answered.
+    pub fn ask_form(&self, path: &str, bearer: &str, form: String) -> (u16, Value) {
+        let kind = "application/x-www-form-urlencoded";
+        let request = self.request(Method::POST, path, Some(bearer)).header("content-type", kind);
+        let (status, text) = self.answer(request.body(form));
+        (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    /// What a `GET` answers that is no JSON.
+    pub fn ask_text(&self, path: &str) -> String {
+        let (status, text) = self.answer(self.request(Method::GET, path, None));
+        assert_eq!(status, 200, "{text}");
+        text
+    }
+
+    fn request(&self, method: Method, path: &str, bearer: Option<&str>) -> reqwest::RequestBuilder {
+        let base = self.url();
+        let url = if path.starts_with("http") { path.to_owned() } else { format!("{base}{path}") };
+        let request = self.client.request(method, url);
+        match bearer {
+            Some(bearer) => request.bearer_auth(bearer),
+            None => request,
+        }
+    }
+
+    fn answer(&self, request: reqwest::RequestBuilder) -> (u16, String) {
+        self.try_answer(request).expect("the server answers")
     }
 
     fn send(&self, request: reqwest::RequestBuilder) -> reqwest::Result<(u16, Value)> {
+        let (status, text) = self.try_answer(request)?;
+        Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
+    }
+
+    fn try_answer(&self, request: reqwest::RequestBuilder) -> reqwest::Result<(u16, String)> {
         self.runtime.block_on(async {
             let answer = request.send().await?;
             let status = answer.status().as_u16();
-            let text = answer.text().await?;
-            Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
+            Ok((status, answer.text().await?))
         })
     }
 

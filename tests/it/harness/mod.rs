@@ -7,5 +7,6 @@ pub mod bitcoind;
 pub mod books;
 pub mod daemon;
 pub mod pair;
+pub mod peers;
 mod rpc;
 pub mod wait;

@@ -39,6 +39,7 @@ pub fn pair_with(config: &str, body: impl Fn(&mut Pair) + Sync) {
                 pair.b.start();
                 body(&mut pair);
                 pair.a.check_books();
+                pair.a.check_audit();
             };
             if let Err(panic) = scope.spawn(run).join() {
                 std::panic::resume_unwind(panic);
