@@ -8,5 +8,6 @@ mod chain;
 mod cli;
 mod harness;
 mod node;
+mod rent;
 mod restore;
 mod whole_way;
