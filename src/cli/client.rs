@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::Exit;
 
-/// Longer than the server makes anybody wait.
+/// Longer than the server makes anybody wait, for an answer or for a sign of life on a stream.
 const TIMEOUT: Duration = Duration::from_secs(100);
 const CONNECT: Duration = Duration::from_secs(20);
 
@@ -110,6 +110,17 @@ impl Client {
         }
     }
 
+    /// A stream of server-sent events.
+    pub(super) async fn events(&self, path: &str) -> Result<Events, Exit> {
+        let answer = self.send(Method::GET, path, Sent::Nothing).await?;
+        let status = answer.status();
+        if !status.is_success() {
+            let bytes = answer.bytes().await.map_err(|error| self.away(error))?;
+            return Err(refused(status, &bytes).into());
+        }
+        Ok(Events { answer, read: Vec::new() })
+    }
+
     async fn send(
         &self,
         method: Method,
@@ -159,6 +170,33 @@ impl Client {
         };
         let error = anyhow::Error::new(error.without_url()).context(what);
         Failure { exit: Exit::TryAgain(error), unknown }
+    }
+}
+
+/// The data of server-sent events, as JSON.
+#[derive(Debug)]
+pub(super) struct Events {
+    answer: reqwest::Response,
+    read: Vec<u8>,
+}
+
+impl Events {
+    /// The next one; `None` when the server ends the stream.
+    pub(super) async fn next(&mut self) -> Result<Option<Value>, Exit> {
+        loop {
+            while let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.read.drain(..=end).collect();
+                if let Some(data) = line.strip_prefix(b"data:") {
+                    let what = "the server's stream cannot be read";
+                    return Ok(Some(serde_json::from_slice(data).context(what)?));
+                }
+            }
+            let broke = |error| Exit::TryAgain(anyhow::Error::new(error).context("it broke off"));
+            match self.answer.chunk().await.map_err(broke)? {
+                Some(bytes) => self.read.extend_from_slice(&bytes),
+                None => return Ok(None),
+            }
+        }
     }
 }
 

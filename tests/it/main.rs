@@ -9,5 +9,6 @@ mod cli;
 mod harness;
 mod node;
 mod rent;
+mod rescan;
 mod restore;
 mod whole_way;
