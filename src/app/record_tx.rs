@@ -23,8 +23,9 @@ pub struct Sight {
     pub prior_look_at: Option<Timestamp>,
 }
 
-/// Records a transaction and its payments. True when it was new.
-pub async fn record(tx: &mut Tx, hit: &TxHit, sight: Sight) -> Result<bool, DbError> {
+/// Records a transaction and its payments. Returns how many payments were new: one that was
+/// known may pay an address, too, that was not watched when it was seen.
+pub async fn record(tx: &mut Tx, hit: &TxHit, sight: Sight) -> Result<u64, DbError> {
     let new = NewTx {
         txid: hit.txid,
         raw: hit.raw.clone(),
@@ -33,12 +34,15 @@ pub async fn record(tx: &mut Tx, hit: &TxHit, sight: Sight) -> Result<bool, DbEr
         first_seen_at: sight.at,
         prior_look_at: sight.prior_look_at,
     };
-    if !db::tx::insert(tx.conn(), &new).await? {
-        return Ok(false);
+    let known = !db::tx::insert(tx.conn(), &new).await?;
+    let all = u64::try_from(hit.outputs.len()).unwrap_or(u64::MAX);
+    if known && db::payment::count_of_tx(tx.conn(), &hit.txid).await? >= all {
+        return Ok(0);
     }
+    let mut found = 0;
     let mut seen: BTreeMap<u32, u32> = BTreeMap::new();
     for output in &hit.outputs {
-        record_payment(tx, hit, output, sight).await?;
+        found += u64::from(record_payment(tx, hit, output, sight).await?);
         if output.place.branch == Branch::External {
             let highest = seen.entry(output.place.keychain).or_default();
             *highest = output.place.index.max(*highest);
@@ -47,15 +51,16 @@ pub async fn record(tx: &mut Tx, hit: &TxHit, sight: Sight) -> Result<bool, DbEr
     for (keychain, index) in seen {
         db::keychain::seen(tx.conn(), keychain, index).await?;
     }
-    Ok(true)
+    Ok(found)
 }
 
+/// True when it was new.
 async fn record_payment(
     tx: &mut Tx,
     hit: &TxHit,
     output: &OutputHit,
     sight: Sight,
-) -> Result<(), DbError> {
+) -> Result<bool, DbError> {
     let invoice = match output.place.branch {
         Branch::External => db::invoice::find_by_script(tx.conn(), &output.script_pubkey).await?,
         Branch::Internal => None,
@@ -82,11 +87,13 @@ async fn record_payment(
         lineage_seen_at,
         first_seen_at: sight.at,
     };
-    db::payment::insert(tx.conn(), &new).await?;
+    if !db::payment::insert(tx.conn(), &new).await? {
+        return Ok(false);
+    }
     if output.place.branch == Branch::External {
         tell(tx, &new, invoice.as_ref().map(|row| row.resource.as_str()), sight.at);
     }
-    Ok(())
+    Ok(true)
 }
 
 fn tell(tx: &mut Tx, new: &NewPayment, resource: Option<&str>, at: Timestamp) {

@@ -164,6 +164,15 @@ pub async fn find(conn: &mut Conn, id: &str) -> Result<Option<PaymentRow>, DbErr
     sqlx::query(text).bind(id).fetch_optional(&mut *conn).await?.as_ref().map(read).transpose()
 }
 
+/// How many payments of a transaction are known.
+pub async fn count_of_tx(conn: &mut Conn, txid: &Txid) -> Result<u64, DbError> {
+    let row = sqlx::query("SELECT COUNT(*) AS n FROM payment WHERE txid = $1")
+        .bind(txid.to_string())
+        .fetch_one(&mut *conn)
+        .await?;
+    Row::new(&row, "payment").u64("n")
+}
+
 /// Payments that belong to no lease and that a changed fact or a new height concerns.
 pub async fn due_without_lease(
     conn: &mut Conn,

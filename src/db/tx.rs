@@ -126,6 +126,16 @@ pub async fn mined(conn: &mut Conn, txid: &Txid, place: &Place) -> Result<(), Db
     Ok(())
 }
 
+/// Whether it is known to be in the block at `height`.
+pub async fn is_mined_at(conn: &mut Conn, txid: &Txid, height: u32) -> Result<bool, DbError> {
+    let row = sqlx::query("SELECT 1 FROM tx WHERE txid = $1 AND height = $2 LIMIT 1")
+        .bind(txid.to_string())
+        .bind(int(height))
+        .fetch_optional(&mut *conn)
+        .await?;
+    Ok(row.is_some())
+}
+
 /// A transaction in a block spends an input of `txid`.
 pub async fn conflict(
     conn: &mut Conn,

@@ -14,6 +14,7 @@ use crate::app::readiness::Readiness;
 use crate::app::request_lease::{ClaimFor, RequestLease};
 use crate::app::settle::Ground;
 use crate::app::shop::{Limits, Shop};
+use crate::chain::BlockId;
 use crate::chain::testing::{MemoryChain, spend};
 use crate::clock::{Clock, ManualClock};
 use crate::db::invoice::InvoiceRow;
@@ -41,6 +42,19 @@ impl WriteItem for AddKeychain {
     type Error = DbError;
     async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
         db::keychain::insert(tx.conn(), self.0.id(), &self.0.canonical(), START).await
+    }
+}
+
+/// The tip is at a block that was never read, as if somebody had written it by hand.
+struct Skip(db::chain::Block);
+
+impl WriteItem for Skip {
+    type Out = ();
+    type Error = DbError;
+    async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
+        let from = db::chain::tip(tx.conn()).await?.unwrap().hash;
+        assert!(db::chain::swap_tip(tx.conn(), from, self.0.height, self.0.hash).await?);
+        db::chain::insert(tx.conn(), &self.0).await
     }
 }
 
@@ -101,6 +115,14 @@ impl Rig {
 
     pub async fn round(&mut self) {
         self.follow.round().await.unwrap();
+    }
+
+    /// The next block of the chain counts as followed without being read.
+    pub async fn skip_to(&self, block: BlockId) {
+        let at = self.clock.now();
+        let BlockId { height, hash } = block;
+        let block = db::chain::Block { height, hash, header_at: at, mtp_at: at, moment_at: at };
+        self.db.write(Skip(block)).await.unwrap();
     }
 
     pub async fn request(&self, duration_s: u64) -> (LeaseId, InvoiceRow) {

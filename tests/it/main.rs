@@ -10,6 +10,8 @@ mod cluster;
 mod harness;
 mod node;
 mod oracles;
+mod rent;
+mod rescan;
 mod restore;
 mod secrets;
 mod whole_way;

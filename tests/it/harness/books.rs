@@ -32,6 +32,25 @@ impl Shop {
         })
     }
 
+    /// Changes the database while the server is stopped.
+    pub fn write(&self, change: impl AsyncFnOnce(&Db)) {
+        self.runtime.block_on(async {
+            let (db, writer) =
+                Db::open(&self.database, OpenOptions::default()).await.expect("nobody has it open");
+            let change = async {
+                change(&db).await;
+                db.close_readers().await;
+                drop(db);
+            };
+            tokio::join!(writer.run(), change);
+        });
+    }
+
+    /// The whole ledger.
+    pub fn ledger(&self) -> Vec<LedgerRow> {
+        self.read(async |conn| db::ledger::list(conn, 0, ALL).await.unwrap())
+    }
+
     /// The whole event log.
     pub fn events(&self) -> Vec<Event> {
         self.read(async |conn| db::event::list(conn, 0, ALL.into()).await.unwrap())
