@@ -35,9 +35,7 @@ impl WriteItem for PauseResource {
         let at = self.pause.then_some(self.ground.now);
         db::terms::pause(tx.conn(), &self.resource, at).await?;
         if !self.pause {
-            for lease in db::lease::waiting(tx.conn(), &self.resource, 100).await? {
-                db::lease::mark_changed(tx.conn(), &lease).await?;
-            }
+            db::lease::call_waiting(tx.conn(), &self.resource, usize::MAX).await?;
         }
         let action = if self.pause { "resource.pause" } else { "resource.resume" };
         let entry = (self.actor.as_str(), action, self.resource.as_str(), "");

@@ -126,12 +126,17 @@ impl RequestLease {
             return Ok(None);
         }
         let taken = db::unit::list(tx.conn(), &terms.id).await?;
-        let free = |unit: &&String| taken.iter().all(|taken| taken.name != **unit);
-        let Some(unit) = terms.units.iter().find(free) else {
+        let free = db::unit::free(&terms.units, &taken);
+        let Some(unit) = free.first() else {
             let first = db::lease::first_paid_until(tx.conn(), &terms.id).await?;
             let detail = "every unit is taken; see available_at for when one may come free";
             return Err(Refusal::new(Code::SoldOut, detail).until(first).into());
         };
+        // What is free belongs to those who have paid and wait.
+        let waiting = db::lease::count_waiting(tx.conn(), &terms.id, None).await?;
+        if free.len() <= usize::try_from(waiting).unwrap_or(usize::MAX) {
+            return Ok(None);
+        }
         let held = taken.iter().filter(|taken| taken.state == "held").count();
         if held >= usize::try_from(terms.max_unpaid_holds).unwrap_or(usize::MAX) {
             return Ok(None);
@@ -142,7 +147,7 @@ impl RequestLease {
                 return Ok(None);
             }
         }
-        Ok(Some(unit.clone()))
+        Ok(Some((*unit).clone()))
     }
 
     async fn create(

@@ -170,6 +170,22 @@ pub async fn list_of_lease(conn: &mut Conn, lease: &LeaseId) -> Result<Vec<Invoi
     sqlx::query(text).bind(lease.as_str()).fetch_all(&mut *conn).await?.iter().map(read).collect()
 }
 
+/// Those of a lease's invoices that still matter to where it stands: the first one, the open ones,
+/// and every one that money came to. Anyone may ask for many that are never paid.
+pub async fn list_to_settle(conn: &mut Conn, lease: &LeaseId) -> Result<Vec<InvoiceRow>, DbError> {
+    let text = sqlx::AssertSqlSafe(format!(
+        "{SELECT} WHERE id IN (\
+         SELECT id FROM invoice WHERE lease = $1 AND purpose = 'lease' \
+         UNION SELECT id FROM invoice WHERE lease = $1 AND purpose = 'topup' \
+             AND status IN ('open', 'confirming', 'settled') \
+         UNION SELECT id FROM invoice WHERE lease = $1 AND purpose = 'topup' \
+             AND status IN ('expired', 'cancelled') AND funded_at >= 0 \
+         UNION SELECT invoice FROM payment WHERE lease = $1 AND invoice IS NOT NULL) \
+         ORDER BY CASE WHEN purpose = 'lease' THEN 0 ELSE 1 END, created_at, id"
+    ));
+    sqlx::query(text).bind(lease.as_str()).fetch_all(&mut *conn).await?.iter().map(read).collect()
+}
+
 /// Invoices, newest first, older than the cursor.
 pub async fn list(
     conn: &mut Conn,

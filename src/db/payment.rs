@@ -333,32 +333,24 @@ pub async fn mark_changed_at(conn: &mut Conn, height: u32) -> Result<(), DbError
     Ok(())
 }
 
-/// When the earliest payment to `invoice` that shares an input with one of `inputs` was seen:
-/// a replacement is on time when what it replaces was.
+/// When the earliest payment to `invoice` that another transaction makes of one of the inputs of
+/// `txid` was seen: a replacement is on time when what it replaces was.
 pub async fn lineage_seen_at(
     conn: &mut Conn,
     invoice: &InvoiceId,
-    inputs: &[OutPoint],
+    txid: &Txid,
 ) -> Result<Option<Timestamp>, DbError> {
-    let mut earliest: Option<Timestamp> = None;
-    for input in inputs {
-        let row = sqlx::query(
-            "SELECT MIN(lineage_seen_at) AS seen FROM payment \
-             JOIN tx_input ON tx_input.txid = payment.txid \
-             WHERE invoice = $1 AND prev_txid = $2 AND prev_vout = $3",
-        )
-        .bind(invoice.as_str())
-        .bind(input.txid.to_string())
-        .bind(int(input.vout))
-        .fetch_one(&mut *conn)
-        .await?;
-        let seen = Row::new(&row, "payment").opt_at("seen")?;
-        earliest = match (earliest, seen) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-    }
-    Ok(earliest)
+    let row = sqlx::query(
+        "SELECT MIN(lineage_seen_at) AS seen FROM tx_input own \
+         JOIN tx_input other ON other.prev_txid = own.prev_txid \
+         AND other.prev_vout = own.prev_vout AND other.txid <> own.txid \
+         JOIN payment ON payment.txid = other.txid AND payment.invoice = $1 WHERE own.txid = $2",
+    )
+    .bind(invoice.as_str())
+    .bind(txid.to_string())
+    .fetch_one(&mut *conn)
+    .await?;
+    Row::new(&row, "payment").opt_at("seen")
 }
 
 /// The sum of zero-confirmation credits that are in no block yet, other leases' than `except`.

@@ -32,6 +32,12 @@ pub async fn list(conn: &mut Conn, resource: &str) -> Result<Vec<Taken>, DbError
         .collect()
 }
 
+/// Those of `units` that nobody has.
+pub fn free<'a>(units: &'a [String], taken: &[Taken]) -> Vec<&'a String> {
+    let is_free = |unit: &&String| taken.iter().all(|taken| taken.name != **unit);
+    units.iter().filter(is_free).collect()
+}
+
 /// Takes a unit. The caller has seen that it is free, in the same transaction.
 pub async fn take(
     conn: &mut Conn,
