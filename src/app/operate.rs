@@ -123,6 +123,10 @@ async fn get(tx: &mut Tx, id: &str) -> Result<PaymentRow, AppError> {
 async fn get_loose(tx: &mut Tx, id: &str) -> Result<PaymentRow, AppError> {
     let row = get(tx, id).await?;
     match &row.lease {
+        None if row.branch != 0 => {
+            let detail = "this is our own change; it belongs to nobody else";
+            Err(Refusal::new(Code::InvalidRequest, detail).into())
+        }
         None => Ok(row),
         Some(lease) => {
             let detail = format!("this payment belongs to {lease}");

@@ -144,6 +144,12 @@ pub async fn first_height(conn: &mut Conn) -> Result<Option<u32>, DbError> {
     row.map(|row| Row::new(&row, "block").u32("height")).transpose()
 }
 
+/// The height of the first block that is stored.
+pub async fn lowest(conn: &mut Conn) -> Result<Option<u32>, DbError> {
+    let row = sqlx::query("SELECT MIN(height) AS lowest FROM block").fetch_one(&mut *conn).await?;
+    Row::new(&row, "block").opt_u32("lowest")
+}
+
 /// The moments of the blocks at some heights, as far as they are stored.
 pub async fn moments(
     conn: &mut Conn,

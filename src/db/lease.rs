@@ -306,18 +306,3 @@ pub async fn count_by_state(conn: &mut Conn) -> Result<Vec<(LeaseState, u64)>, D
         })
         .collect()
 }
-
-/// When the next unit of a resource comes free, as things stand.
-pub async fn first_paid_until(
-    conn: &mut Conn,
-    resource: &str,
-) -> Result<Option<Timestamp>, DbError> {
-    let row = sqlx::query(
-        "SELECT MIN(paid_until_at) AS first FROM lease \
-         WHERE resource = $1 AND state IN ('active', 'grace', 'suspended')",
-    )
-    .bind(resource)
-    .fetch_one(&mut *conn)
-    .await?;
-    Row::new(&row, "lease").opt_at("first")
-}

@@ -52,6 +52,8 @@ pub struct PaymentRow {
     pub refund_address: Option<String>,
     /// The script it pays.
     pub script_pubkey: ScriptBuf,
+    /// 0 external, 1 internal: our change.
+    pub branch: u32,
     /// Derivation index of that script.
     pub index: u32,
 }
@@ -69,7 +71,7 @@ pub struct Announced {
 
 const SELECT: &str = "SELECT payment.id, payment.txid, vout, amount_sat, invoice, lease, \
      lineage_seen_at, payment.first_seen_at, state, confirmed_block, at_risk_block, replaced_by, booked_sat, refund_address, \
-     script_pubkey, derivation_index, coinbase, prior_look_at, mempool_at, height, position, \
+     script_pubkey, branch, derivation_index, coinbase, prior_look_at, mempool_at, height, position, \
      mtp_at, moment_at, conflict_txid, conflict_height, absent_since_height, left_chain_height, \
      unconfirmed_inputs, feerate_msat FROM payment JOIN tx ON tx.txid = payment.txid";
 
@@ -122,6 +124,7 @@ fn read(row: &sqlx::any::AnyRow) -> Result<PaymentRow, DbError> {
         booked_sat: row.u64("booked_sat")?,
         refund_address: row.opt_text("refund_address")?,
         script_pubkey: row.parsed("script_pubkey", |text| ScriptBuf::from_hex(text).ok())?,
+        branch: row.u32("branch")?,
         index: row.u32("derivation_index")?,
     })
 }

@@ -219,14 +219,16 @@ pub struct Pending {
     pub inputs: Vec<OutPoint>,
 }
 
-/// Transactions in no block and without a conflict in the chain.
-pub async fn pending(conn: &mut Conn) -> Result<Vec<Pending>, DbError> {
+/// Transactions in no block, without a conflict in the chain, and not away since height `given_up`.
+pub async fn pending(conn: &mut Conn, given_up: u32) -> Result<Vec<Pending>, DbError> {
     let rows = sqlx::query(
         "SELECT tx.txid, mempool_at, prev_txid, prev_vout FROM tx \
          JOIN tx_input ON tx_input.txid = tx.txid \
          WHERE tx.height IS NULL AND conflict_height IS NULL AND coinbase = 0 \
+         AND (mempool_at IS NOT NULL OR absent_since_height IS NULL OR absent_since_height > $1) \
          ORDER BY tx.txid",
     )
+    .bind(int(given_up))
     .fetch_all(&mut *conn)
     .await?;
     let mut list: Vec<Pending> = Vec::new();

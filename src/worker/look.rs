@@ -96,7 +96,11 @@ impl<S: BlockSource> Follow<S> {
         removed: &HashSet<Txid>,
     ) -> anyhow::Result<()> {
         let mut conn = self.db.read().await?;
-        let pending = db::tx::pending(&mut conn).await?;
+        let tip = db::chain::tip(&mut conn).await?.map_or(0, |tip| tip.height);
+        let policy = &self.settings.policy;
+        // What stays away longer has lost its credit and is only news when it comes back.
+        let patience = policy.final_confirmations.max(policy.at_risk_blocks);
+        let pending = db::tx::pending(&mut conn, tip.saturating_sub(patience)).await?;
         drop(conn);
         let is_here = |txid: &Txid| {
             added.contains(txid) || (self.mempool.contains(txid) && !removed.contains(txid))

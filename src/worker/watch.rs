@@ -36,7 +36,7 @@ pub struct Watch {
     set: WatchSet,
     keychains: Vec<Loaded>,
     outpoints: HashSet<OutPoint>,
-    seq: Option<i64>,
+    loaded_at: Option<(i64, u32)>,
     recover_lookahead: u32,
 }
 
@@ -50,7 +50,7 @@ impl Watch {
             set: WatchSet::new(),
             keychains: Vec::new(),
             outpoints: HashSet::new(),
-            seq: None,
+            loaded_at: None,
             recover_lookahead,
         }
     }
@@ -99,9 +99,11 @@ impl Watch {
             self.load_keychain(&mut conn, &row).await?;
         }
         let seq = db::event::last_seq(&mut conn).await?;
-        if self.seq != Some(seq) {
+        // A reorg may go deeper than what was final, and makes no event.
+        let fresh = |(at, height): (i64, u32)| at == seq && height <= final_height;
+        if !self.loaded_at.is_some_and(fresh) {
             self.load_outpoints(&mut conn, final_height).await?;
-            self.seq = Some(seq);
+            self.loaded_at = Some((seq, final_height));
         }
         Ok(())
     }
