@@ -5,6 +5,7 @@ mod creates;
 mod kills;
 mod late;
 mod mempool;
+mod operator;
 mod reorg;
 mod reversal;
 mod zero_conf;
