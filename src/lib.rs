@@ -13,6 +13,8 @@ pub mod domain;
 pub mod http;
 pub mod keys;
 pub mod live;
+#[cfg(test)]
+mod outside;
 pub mod qr;
 mod settings;
 pub mod worker;
