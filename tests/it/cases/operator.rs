@@ -4,8 +4,8 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{has, in_state, paid_s, payment, payment_in, running};
-use crate::harness::daemon::{CATALOG, Rented, Shop, each, once};
+use super::{has, in_state, paid_s, payment, payment_in, running, top_up_in_flight};
+use crate::harness::daemon::{CATALOG, Shop, each, once};
 use crate::harness::wait::until;
 
 fn operate(shop: &Shop, method: Method, path: &str, body: Option<&Value>) -> (u16, Value) {
@@ -31,11 +31,7 @@ fn stray_money(shop: &Shop, index: u32, sat: u64) -> String {
 fn a_top_up_in_flight_when_the_lease_is_revoked_is_refundable() {
     each(|shop| {
         let (rented, _) = running(shop, "box", 3600);
-        let path = format!("/v1/leases/{}/invoices", rented.lease);
-        let topup = shop.post(&path, None, &json!({ "duration_s": 7200 }))["invoice"].clone();
-        let more = shop.node.send(topup["address"].as_str().unwrap(), 7200);
-        let topup = Rented { invoice: topup["id"].as_str().unwrap().to_owned(), ..rented.clone() };
-        payment_in(shop, &topup, &more, "mempool");
+        let (topup, more) = top_up_in_flight(shop, &rented);
         let path = format!("leases/{}/revoke", rented.lease);
         let (status, revoked) = operate(shop, Method::POST, &path, Some(&json!({})));
         assert_eq!((status, &revoked["end_reason"]), (200, &json!("revoked")), "{revoked}");
