@@ -9,7 +9,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use utoipa::openapi::OpenApi as Document;
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, ParameterIn};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
@@ -91,7 +91,7 @@ fn described() -> (Routers, Document) {
     let (machines, three) = api::machines().split_for_parts();
     let base = OpenApiRouter::<HttpState>::with_openapi(Base::openapi()).into_openapi();
     let mut document = [one, two, three].into_iter().fold(base, Document::merge_from);
-    describe_problems(&mut document);
+    describe_all(&mut document);
     let docs = docs(&document);
     (Routers { customers, streams, machines, docs }, document)
 }
@@ -105,16 +105,57 @@ pub(super) fn routers() -> Routers {
     described().0
 }
 
-/// Problems have a media type of their own, and every call can have some.
-fn describe_problems(document: &mut Document) {
-    for item in document.paths.paths.values_mut() {
-        let all = [&mut item.get, &mut item.post, &mut item.patch, &mut item.put, &mut item.delete];
-        for operation in all.into_iter().flatten() {
+/// What is not written down with each call: its name, and the problems that it can have.
+fn describe_all(document: &mut Document) {
+    for (path, item) in &mut document.paths.paths {
+        let all = [
+            ("get", &mut item.get),
+            ("post", &mut item.post),
+            ("patch", &mut item.patch),
+            ("put", &mut item.put),
+            ("delete", &mut item.delete),
+        ];
+        for (method, operation) in all {
+            let Some(operation) = operation else { continue };
+            operation.operation_id = Some(operation_id(method, path));
+            describe_refusals_of(operation, path);
             describe_problems_of(operation);
         }
     }
 }
 
+/// Unique, as OpenAPI wants it (the handlers' names are not): `post_leases_id_token`.
+fn operation_id(method: &str, path: &str) -> String {
+    let words = path.split(|c: char| !c.is_ascii_alphanumeric());
+    let words = words.filter(|word| !word.is_empty() && *word != "v1");
+    [method].into_iter().chain(words).collect::<Vec<_>>().join("_")
+}
+
+/// What is answered before a call's own code runs; where a call says more, that stands.
+fn describe_refusals_of(operation: &mut Operation, path: &str) {
+    let takes = |place: ParameterIn| {
+        let mut all = operation.parameters.iter().flatten();
+        all.any(|one| matches!(one, RefOr::T(one) if one.parameter_in == place))
+    };
+    let (ids, query) = (takes(ParameterIn::Path), takes(ParameterIn::Query));
+    let body = operation.request_body.is_some();
+    let admin = path.starts_with("/v1/admin/");
+    let all = [
+        (body, "400", "bad_json"),
+        (admin, "401", "unauthorized"),
+        (admin, "403", "forbidden"),
+        (ids, "404", "not_found"),
+        (body, "413", "payload_too_large"),
+        (body, "415", "unsupported_media_type"),
+        (body || query, "422", "invalid_request"),
+    ];
+    for (_, status, code) in all.into_iter().filter(|(possible, ..)| *possible) {
+        let response = || ResponseBuilder::new().description(code).build().into();
+        operation.responses.responses.entry(status.into()).or_insert_with(response);
+    }
+}
+
+/// Problems have a media type of their own, and every call can have some.
 fn describe_problems_of(operation: &mut Operation) {
     let problem = || Content::new(Some(RefOr::Ref(Ref::from_schema_name("ProblemBody"))));
     let responses = &mut operation.responses.responses;

@@ -93,15 +93,18 @@ struct HeldLease {
     access: Option<Value>,
 }
 
-/// A lease as anybody sees it, or as its holder does.
+/// A lease as anybody sees it; `params` and `access` only with the claim token.
 #[derive(ToSchema)]
-#[serde(untagged)]
 #[expect(dead_code, reason = "describes two answers")]
-enum AnyLease {
-    /// With the claim token.
-    Held(HeldLease),
-    /// Without it.
-    Public(LeaseView),
+struct AnyLease {
+    /// What everybody sees.
+    #[serde(flatten)]
+    lease: LeaseView,
+    /// What its holder handed in.
+    params: Option<BTreeMap<String, String>>,
+    /// How to get in; `null` for a resource that needs no more than the lease's token.
+    #[schema(value_type = Option<Object>)]
+    access: Option<Value>,
 }
 
 /// Checks an address at `pointer` of the body.
@@ -346,7 +349,7 @@ struct LeaseChange {
 /// Hand in other parameters.
 #[utoipa::path(patch, path = "/v1/leases/{id}", tag = "leases", request_body = LeaseChange,
     params(("id" = String, Path, description = "The lease's id")),
-    responses((status = 200, description = "The lease", body = LeaseView),
+    responses((status = 200, description = "The lease", body = HeldLease),
         (status = 401, description = "unauthorized", body = ProblemBody),
         (status = 403, description = "forbidden", body = ProblemBody),
         (status = 409, description = "lease_ended", body = ProblemBody),

@@ -12,6 +12,7 @@ use axum::response::sse::{Event, KeepAlive};
 use axum::response::{IntoResponse, Response, Sse};
 use futures_util::stream::unfold;
 use tokio::sync::watch;
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -36,6 +37,16 @@ pub fn router() -> OpenApiRouter<HttpState> {
 
 /// How often a comment tells proxies and clients that the stream lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// One event of a stream.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what is sent")]
+pub struct SentEvent {
+    /// For `Last-Event-ID`.
+    id: Option<String>,
+    /// The object as JSON.
+    data: String,
+}
 
 /// What is shown.
 #[derive(Clone, Debug)]
@@ -205,7 +216,7 @@ impl Open {
     params(("id" = String, Path, description = "The invoice's id"),
         ("last-event-id" = Option<String>, Header, description = "The id of the last one seen")),
     responses((status = 200, description = "The invoice now and at each change; ids are numbers \
-            of the event log", content_type = "text/event-stream", body = String),
+            of the event log", content_type = "text/event-stream", body = SentEvent),
         (status = 404, description = "not_found", body = ProblemBody),
         (status = 429, description = "rate_limited: too many open streams", body = ProblemBody)))]
 async fn invoice_events(
@@ -223,7 +234,7 @@ async fn invoice_events(
     params(("id" = String, Path, description = "The lease's id"),
         ("last-event-id" = Option<String>, Header, description = "The id of the last one seen")),
     responses((status = 200, description = "The lease now and at each change; ids are numbers \
-            of the event log", content_type = "text/event-stream", body = String),
+            of the event log", content_type = "text/event-stream", body = SentEvent),
         (status = 404, description = "not_found", body = ProblemBody),
         (status = 429, description = "rate_limited: too many open streams", body = ProblemBody)))]
 async fn lease_events(
@@ -240,7 +251,7 @@ async fn lease_events(
     params(("id" = String, Path, description = "The resource's id"),
         ("last-event-id" = Option<String>, Header, description = "The id of the last one seen")),
     responses((status = 200, description = "The resource now and at each change; ids are numbers \
-            of the event log", content_type = "text/event-stream", body = String),
+            of the event log", content_type = "text/event-stream", body = SentEvent),
         (status = 404, description = "unknown_resource", body = ProblemBody),
         (status = 429, description = "rate_limited: too many open streams", body = ProblemBody)))]
 async fn resource_events(

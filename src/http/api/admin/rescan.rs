@@ -15,6 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::rescan::{AskRescan, Progress};
+use crate::http::api::streams::SentEvent;
 use crate::http::auth::{Operator, Scope};
 use crate::http::error::ProblemBody;
 use crate::http::json::Body;
@@ -76,7 +77,7 @@ async fn progress(
 /// The progress of a rescan as server-sent events. Ends with it. Scope `read`.
 #[utoipa::path(get, path = "/v1/admin/rescan/events", tag = "admin",
     responses((status = 200, description = "How far it is, now and at each step",
-            content_type = "text/event-stream", body = String),
+            content_type = "text/event-stream", body = SentEvent),
         (status = 401, description = "unauthorized", body = ProblemBody),
         (status = 403, description = "forbidden", body = ProblemBody),
         (status = 429, description = "rate_limited: too many open streams", body = ProblemBody)))]
