@@ -65,7 +65,7 @@ fn call_everything(shop: &Shop, bearer: Option<&str>) -> Option<String> {
         .arg(if long { "--generation-database=none" } else { "--generation-deterministic" });
     if let Some(bearer) = bearer {
         command.arg(format!("--header=Authorization: Bearer {bearer}"));
-        // What follows would be asked with a token that is worth nothing.
+        // After it, a customer would ask with a token that is worth nothing.
         command.args(["--exclude-path", "/v1/leases/{id}/rotate-claim"]);
     }
     let hooks = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/oracles/bodies.py");
