@@ -27,6 +27,7 @@ use crate::config::{self, Config};
 use crate::db::{self, Db, OpenOptions};
 use crate::domain::bearer;
 use crate::domain::keychain::Keychain;
+use crate::http::serve::Bounds;
 use crate::http::source::Sources;
 use crate::http::{self, HttpState};
 use crate::keys::{self, Keys};
@@ -194,6 +195,7 @@ impl Daemon {
             }),
             limits: Arc::new(http::limits::Limits::new(limits.create_per_minute)),
             live: self.live.clone(),
+            kept: Arc::default(),
             streams: Arc::default(),
             rescan: self.rescan.clone(),
             faucet: faucet.is_some(),
@@ -230,12 +232,8 @@ impl Daemon {
         let listener = self.listener.take().context("it is serving already")?;
         let shutdown = self.shutdown.clone();
         self.spawn(async move {
-            let service = router.into_make_service_with_connect_info::<SocketAddr>();
-            let until = shutdown.clone();
-            axum::serve(listener, service)
-                .with_graceful_shutdown(async move { until.cancelled().await })
-                .await
-                .context("the HTTP server failed")
+            http::serve::serve(listener, router, Bounds::default(), shutdown).await;
+            Ok(())
         });
         let shutdown = self.shutdown.clone();
         self.tasks.spawn(async move {
@@ -345,6 +343,7 @@ async fn bootstrap_key(db: &Db, clock: &SharedClock, config: &Config) -> anyhow:
         name: "bootstrap".into(),
         scopes: "read manage payout admin".into(),
         token_hash: bearer::token_hash(token.trim()),
+        key: None,
         now: clock.now(),
         actor: "start".into(),
     };

@@ -9,8 +9,8 @@ use axum::http::header;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use utoipa::openapi::OpenApi as Document;
-use utoipa::openapi::path::Operation;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
@@ -92,6 +92,7 @@ fn described() -> (Routers, Document) {
     let base = OpenApiRouter::<HttpState>::with_openapi(Base::openapi()).into_openapi();
     let mut document = [one, two, three].into_iter().fold(base, Document::merge_from);
     describe_problems(&mut document);
+    describe_operators(&mut document);
     let docs = docs(&document);
     (Routers { customers, streams, machines, docs }, document)
 }
@@ -108,9 +109,22 @@ pub(super) fn routers() -> Routers {
 /// Problems have a media type of their own, and every call can have some.
 fn describe_problems(document: &mut Document) {
     for item in document.paths.paths.values_mut() {
-        let all = [&mut item.get, &mut item.post, &mut item.patch, &mut item.put, &mut item.delete];
-        for operation in all.into_iter().flatten() {
-            describe_problems_of(operation);
+        operations(item).for_each(describe_problems_of);
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let all = [&mut item.get, &mut item.post, &mut item.patch, &mut item.put, &mut item.delete];
+    all.into_iter().flatten()
+}
+
+/// What is below `/v1/admin` takes an API key, whatever it is.
+fn describe_operators(document: &mut Document) {
+    let all = document.paths.paths.iter_mut();
+    for (_, item) in all.filter(|(path, _)| path.starts_with("/v1/admin/")) {
+        for operation in operations(item) {
+            let none: [&str; 0] = [];
+            operation.security = Some(vec![SecurityRequirement::new("api_key", none)]);
         }
     }
 }

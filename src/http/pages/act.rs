@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::{Map, Value};
 
 use super::show::{ResourcePage, claim_cookie, token_for};
-use super::{COOKIE, Wrong, render};
+use super::{Wrong, cookie_name, is_https, render};
 use crate::app::act_on_lease::{ActOnLease, Action};
 use crate::app::add_invoice::{AddInvoice, Ask};
 use crate::app::request_lease::RequestLease;
@@ -30,7 +30,7 @@ fn minutes(form: &HashMap<String, String>) -> Result<u64, Refusal> {
 
 /// The claim that this browser has already.
 async fn holder(state: &HttpState, headers: &HeaderMap) -> Result<Option<Holder>, Wrong> {
-    let Some(token) = claim_cookie(headers) else { return Ok(None) };
+    let Some(token) = claim_cookie(state, headers) else { return Ok(None) };
     let mut conn = state.db.read().await?;
     Ok(db::claim::find_by_hash(&mut conn, &token_hash(&token)).await?.map(Holder))
 }
@@ -100,9 +100,10 @@ async fn ask(
 
 /// The claim stays in this browser: no script can read it, no other site can send it.
 fn set_cookie(state: &HttpState, response: &mut Response, token: &str) -> Result<(), Wrong> {
-    let secure = if state.shop.public_url.starts_with("https:") { "; Secure" } else { "" };
+    let secure = if is_https(state) { "; Secure" } else { "" };
+    let name = cookie_name(state);
     let text =
-        format!("{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=31536000{secure}");
+        format!("{name}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=31536000{secure}");
     let value = HeaderValue::from_str(&text).map_err(|_| Problem::internal())?;
     response.headers_mut().insert(header::SET_COOKIE, value);
     Ok(())
