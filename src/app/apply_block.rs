@@ -91,10 +91,7 @@ async fn connect(
         }
         let sight = Sight { at: moment_at, prior_look_at: look_at };
         record_tx::record(tx, hit, sight).await?;
-        let place =
-            Place { height: block.height, position: hit.position, mtp_at: block.mtp_at, moment_at };
-        db::tx::mined(tx.conn(), &hit.txid, &place).await?;
-        db::payment::mark_changed(tx.conn(), &hit.txid).await?;
+        place(tx, hit, block, moment_at).await?;
     }
     Ok(())
 }
@@ -106,7 +103,7 @@ pub struct ApplyAgain {
 }
 
 impl WriteItem for ApplyAgain {
-    /// Whether the block is still in the chain, and how many transactions were new.
+    /// Whether the block is still in the chain, and how many payments were new.
     type Out = (Applied, u64);
     type Error = DbError;
 
@@ -120,12 +117,18 @@ impl WriteItem for ApplyAgain {
         }
         let moment_at = known.map_or(block.header_at, |known| known.moment_at);
         let mut found = 0;
-        for hit in block.hits.iter().filter(|hit| !hit.outputs.is_empty()) {
-            let sight = Sight { at: moment_at, prior_look_at: None };
-            if record_tx::record(tx, hit, sight).await? {
-                found += 1;
+        for hit in &block.hits {
+            record_tx::conflicts(tx, hit, Some(block.height)).await?;
+            if hit.outputs.is_empty() {
+                continue;
             }
-            place(tx, hit, block, moment_at).await?;
+            let sight = Sight { at: moment_at, prior_look_at: None };
+            let new = record_tx::record(tx, hit, sight).await?;
+            // What is known already stays untouched.
+            if new > 0 || !db::tx::is_mined_at(tx.conn(), &hit.txid, block.height).await? {
+                place(tx, hit, block, moment_at).await?;
+            }
+            found += new;
         }
         Ok((Applied::Done, found))
     }

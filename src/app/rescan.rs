@@ -39,7 +39,7 @@ pub struct Progress {
     pub to_height: u32,
     /// The last block that was read; `null` before the first.
     pub height: Option<u32>,
-    /// Transactions that were not known before.
+    /// Payments that were not known before.
     pub found: u64,
     /// Why it failed.
     pub failure: Option<String>,

@@ -142,7 +142,8 @@ impl std::fmt::Display for Applied {
     }
 }
 
-fn client(server: Option<String>, global: &Global) -> Result<Client, Exit> {
+/// A client with an admin key; `server` is what `--server` says.
+pub(super) fn client(server: Option<String>, global: &Global) -> Result<Client, Exit> {
     let key = std::env::var(KEY).ok();
     if let (Some(server), Some(key)) = (&server, &key) {
         return Client::new(server, Some(key.trim().to_owned()));

@@ -31,7 +31,16 @@ impl Exit {
         }
     }
 
-    /// The same for `main`.
+    /// What went wrong, without what to do about it.
+    pub(super) fn why(&self) -> String {
+        match self {
+            Self::Failed(error) | Self::TryAgain(error) => format!("{error:#}"),
+            Self::Usage(message) => message.clone(),
+            Self::Said => String::new(),
+        }
+    }
+
+    /// The number for `main`.
     pub fn code(&self) -> ExitCode {
         ExitCode::from(self.number())
     }

@@ -13,6 +13,7 @@ pub mod log;
 mod openapi;
 mod output;
 mod rent;
+mod rescan;
 mod serve;
 mod table;
 mod token;
@@ -77,6 +78,8 @@ pub enum Command {
     Key(admin::Args<admin::Key>),
     /// Show what is different in a catalogue, then make the running server use it
     Apply(admin::Apply),
+    /// Make the running server read blocks again for payments that were missed
+    Rescan(rescan::Args),
     /// Hold the books against each other and against the node; changes nothing
     Audit,
     /// Copy the database into a new file, beside a running server
@@ -116,6 +119,7 @@ impl Cli {
             Command::Event(args) => admin::event(args, &self.global, &output).await,
             Command::Key(args) => admin::key(args, &self.global, &output).await,
             Command::Apply(args) => admin::apply(args, &self.global, &output).await,
+            Command::Rescan(args) => rescan::run(args, &self.global, &output).await,
             Command::Audit => audit::run(&self.global, &output).await,
             Command::Backup(args) => backup::run(args, &self.global, &output).await,
             Command::Openapi => openapi::run(&output),

@@ -11,7 +11,7 @@ use anyhow::{Context as _, anyhow};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::client::{Client, Sent};
+use super::client::Client;
 use super::{Exit, Output};
 use crate::domain::bearer::sha256_hex;
 use crate::qr;
@@ -37,6 +37,17 @@ pub struct Args {
     /// What the resource wants to know; may be given again
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     param: Vec<(String, String)>,
+    /// The key that an earlier run printed: goes on with its request in place of a new one
+    #[arg(long, value_name = "KEY", value_parser = key)]
+    idempotency_key: Option<String>,
+}
+
+/// The server takes no other.
+fn key(text: &str) -> Result<String, &'static str> {
+    match (16..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(text.to_owned()),
+        false => Err("16 to 255 visible ASCII characters"),
+    }
 }
 
 fn pair(text: &str) -> Result<(String, String), &'static str> {
@@ -81,12 +92,23 @@ pub(super) async fn run(args: Args, output: &Output) -> Result<(), Exit> {
     if let Some(address) = args.refund_address {
         body["refund_address"] = json!(address);
     }
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(|error| anyhow!("no random numbers: {error}"))?;
-    let key = sha256_hex(&random);
-    let created = client.post("/v1/leases", Sent::Once(&body, &key)).await?;
+    let key = match args.idempotency_key {
+        Some(key) => key,
+        None => {
+            let key = new_key()?;
+            output.note(&format!(
+                "key     {key}\n        keep it until there is a claim: \
+                 --idempotency-key goes on with this request"
+            ))?;
+            key
+        }
+    };
+    let created = client.create("/v1/leases", &body, &key, |text| output.note(text)).await?;
     let token = created["claim_token"].as_str().context("the server gave no claim token")?;
-    show(&created["invoice"], token, output)?;
+    // An earlier run may have been paid: an answer that is given again does not know.
+    let invoice = format!("/v1/invoices/{}", word(&created["invoice"]["id"]));
+    let invoice = client.get(&invoice).await.unwrap_or_else(|_| created["invoice"].clone());
+    show(&invoice, token, output)?;
     let (lease, invoice) = wait(&client, &created, output).await?;
     let holder = Client::new(&args.server, Some(token.to_owned()))?;
     let path = format!("/v1/leases/{}", word(&lease["id"]));
@@ -97,16 +119,27 @@ pub(super) async fn run(args: Args, output: &Output) -> Result<(), Exit> {
     if started { Ok(()) } else { Err(Exit::Said) }
 }
 
-/// How to pay.
+/// Nobody can guess it: who has it gets the same claim token.
+fn new_key() -> Result<String, Exit> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| anyhow!("no random numbers: {error}"))?;
+    Ok(sha256_hex(&random))
+}
+
+/// How to pay what is due.
 fn show(invoice: &Value, token: &str, output: &Output) -> Result<(), Exit> {
     let uri = word(&invoice["uri"]);
+    let due = &invoice["received"]["due_sat"];
+    if *due == 0 {
+        return output.note(&format!("claim   {token}"));
+    }
     if let Ok(code) = qr::terminal(uri, std::io::stdout().is_terminal()) {
         output.note(&code)?;
     }
     output.note(&format!(
         "pay     {} sat\nto      {}\nlink    {uri}\npage    {}\nbefore  {}\n\
          claim   {token}\n        keep it: it alone manages the lease",
-        invoice["amount_sat"],
+        due,
         word(&invoice["address"]),
         word(&invoice["links"]["checkout"]),
         word(&invoice["expires_at"]),

@@ -41,12 +41,15 @@ async fn listen(shared: &Shared) -> Result<Infallible, DbError> {
         .await?;
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.listen(CHANNEL).await?;
+    let mut made_anew = true;
     loop {
         // What was notified before the connection stood was not heard.
         let mut conn = shared.reader().await?;
         shared.publish(event::last_seq(&mut conn).await?);
         drop(conn);
-        shared.tell_touched(Touched::Anything);
+        if made_anew {
+            shared.tell_touched(Touched::Anything);
+        }
         loop {
             match tokio::time::timeout(QUIET, listener.try_recv()).await {
                 Ok(heard) => match heard? {
@@ -55,10 +58,14 @@ async fn listen(shared: &Shared) -> Result<Infallible, DbError> {
                         Err(_) => shared.tell_touched(Touched::One(heard.payload().to_owned())),
                     },
                     // The connection was lost and made again.
-                    None => break,
+                    None => {
+                        made_anew = true;
+                        break;
+                    }
                 },
                 Err(_) => {
                     check(&mut listener).await?;
+                    made_anew = false;
                     break;
                 }
             }

@@ -15,7 +15,7 @@ use tower::ServiceExt;
 use crate::app::api_keys::CreateKey;
 use crate::app::readiness::{NodeNow, Readiness, ReadinessSender};
 use crate::app::shop::Shop;
-use crate::db::testing::{each, on_sqlite};
+use crate::db::testing::each_place;
 use crate::domain::bearer::{ClaimSecret, api_key, token_hash};
 use crate::domain::ids::InvoiceId;
 use crate::domain::jwk::SigningKey;
@@ -52,24 +52,19 @@ pub struct Call<'a> {
     source: SocketAddr,
 }
 
-/// Runs `body` with a shop of two GPUs on a fresh SQLite database.
+/// Runs `body` with a shop of two GPUs on a fresh database, SQLite and then PostgreSQL.
 pub fn at_desk(body: impl AsyncFn(Desk)) {
     at_desk_with(gpu(), |_| {}, body);
 }
 
 /// The same with other terms and another set-up.
 pub fn at_desk_with(terms: Terms, set: impl Fn(&mut HttpState), body: impl AsyncFn(Desk)) {
-    on_sqlite(async |place| {
+    each_place(async |place| {
         let node = place.open().await;
         let rig = Rig::new(node.db.clone(), terms.clone()).await;
         body(Desk::new(rig, &set)).await;
         node.stop().await;
     });
-}
-
-/// Runs `body` with a shop of two GPUs on a fresh database: first SQLite, then PostgreSQL.
-pub fn at_both_desks(body: impl AsyncFn(Desk)) {
-    each(async |db| body(Desk::new(Rig::new(db, gpu()).await, |_| {})).await);
 }
 
 impl Desk {

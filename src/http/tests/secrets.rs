@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::desk::{Desk, at_both_desks, at_desk, text, two_hours};
+use super::desk::{Desk, at_desk, text, two_hours};
 use crate::db::testing::on_sqlite;
 use crate::domain::resource::tests::gpu;
 use crate::worker::housekeeping;
@@ -45,7 +45,7 @@ async fn next_day(desk: &Desk) {
 
 #[test]
 fn a_key_used_again_after_its_day_creates_anew_under_the_same_claim() {
-    at_both_desks(async |desk| {
+    at_desk(async |desk| {
         let create = || desk.call("POST", "/v1/leases").key(KEY).json(&two_hours());
         let first = create().send().await.must(201).body;
         next_day(&desk).await;
@@ -59,7 +59,7 @@ fn a_key_used_again_after_its_day_creates_anew_under_the_same_claim() {
 
 #[test]
 fn a_rotation_whose_answer_was_lost_is_asked_for_again_with_its_key() {
-    at_both_desks(async |desk| {
+    at_desk(async |desk| {
         let lease = desk.lease().await;
         let (old, path) = (text(&lease, "/claim_token"), path(&lease, "/rotate-claim"));
         let rotate =
@@ -82,7 +82,7 @@ fn a_rotation_whose_answer_was_lost_is_asked_for_again_with_its_key() {
 
 #[test]
 fn an_api_key_is_made_once_by_its_idempotency_key() {
-    at_both_desks(async |desk| {
+    at_desk(async |desk| {
         let (admin, _) = desk.operator("admin", 1).await;
         let (other, _) = desk.operator("admin", 2).await;
         let path = "/v1/admin/keys";

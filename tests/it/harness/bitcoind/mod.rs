@@ -133,6 +133,22 @@ impl Bitcoind {
         child.wait().unwrap();
     }
 
+    /// Lets it stand still until [`Bitcoind::thaw`]: it takes connections and answers nothing.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.as_ref().expect("bitcoind runs").id().to_string();
+        let done = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(done.expect("there is a kill command").success());
+    }
+
     /// Starts it after [`Bitcoind::stop`] or [`Bitcoind::kill`].
     pub fn start_again(&mut self) {
         self.boot(&[]);
