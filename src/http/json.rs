@@ -1,9 +1,11 @@
-//! Bodies, queries and paths: a typed value or a problem document. Unknown fields are errors. The
+//! Bodies, forms, queries and paths: a typed value or a problem document. Unknown fields are errors. The
 //! one place that refuses text no database takes: PostgreSQL fails on a NUL, and with it everything
 //! in its transaction.
 
+use std::collections::HashMap;
+
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::rejection::{BytesRejection, FormRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
@@ -40,6 +42,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     }
 }
 
+const NUL: &str = "text must not contain the character U+0000";
+
 /// In JSON a NUL can only stand escaped, so that almost no body is read twice.
 fn refuse_nul(bytes: &[u8]) -> Result<(), Refusal> {
     if !bytes.windows(6).any(|window| window == br"\u0000") {
@@ -47,10 +51,7 @@ fn refuse_nul(bytes: &[u8]) -> Result<(), Refusal> {
     }
     let value: Value = serde_json::from_slice(bytes).unwrap_or_default();
     match find_nul(&value, "") {
-        Some(pointer) => {
-            let detail = "text must not contain the character U+0000";
-            Err(Refusal::field(Code::InvalidRequest, &pointer, detail))
-        }
+        Some(pointer) => Err(Refusal::field(Code::InvalidRequest, &pointer, NUL)),
         None => Ok(()),
     }
 }
@@ -172,6 +173,37 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
             }
             .into()
         })
+    }
+}
+
+/// The form of a page: its fields by name.
+pub struct Form(pub HashMap<String, String>);
+
+impl<S: Send + Sync> FromRequest<S> for Form {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let form = axum::extract::Form::<HashMap<String, String>>::from_request(request, state);
+        let fields = form.await.map_err(unfit_form)?.0;
+        match fields.iter().find(|(name, text)| name.contains('\0') || text.contains('\0')) {
+            Some((name, _)) => {
+                let pointer = format!("/{}", escaped(name));
+                Err(Refusal::field(Code::InvalidRequest, &pointer, NUL).into())
+            }
+            None => Ok(Self(fields)),
+        }
+    }
+}
+
+/// What an answer says of a body that is no form.
+pub(super) fn unfit_form(rejection: FormRejection) -> Problem {
+    match rejection {
+        FormRejection::BytesRejection(rejection) => too_large(rejection),
+        FormRejection::InvalidFormContentType(_) => {
+            let detail = "send the body as application/x-www-form-urlencoded";
+            Refusal::new(Code::UnsupportedMediaType, detail).into()
+        }
+        _ => Refusal::new(Code::InvalidRequest, "the body is not a form").into(),
     }
 }
 

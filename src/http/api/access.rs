@@ -13,7 +13,7 @@ use crate::app::{Code, Refusal};
 use crate::domain::jwk::key_set;
 use crate::http::auth::{Operator, Scope};
 use crate::http::error::ProblemBody;
-use crate::http::json::too_large;
+use crate::http::json::unfit_form;
 use crate::http::{HttpState, Problem};
 use crate::live::gate::Closed;
 
@@ -72,10 +72,8 @@ fn no_token(detail: &str) -> Problem {
 
 fn unfit(rejection: FormRejection) -> Problem {
     match rejection {
-        FormRejection::BytesRejection(rejection) => too_large(rejection),
-        FormRejection::InvalidFormContentType(_) => {
-            let detail = "send token=… as application/x-www-form-urlencoded";
-            Refusal::new(Code::UnsupportedMediaType, detail).into()
+        FormRejection::BytesRejection(_) | FormRejection::InvalidFormContentType(_) => {
+            unfit_form(rejection)
         }
         _ => no_token("the body is not a form"),
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use axum::extract::{Form, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::{Map, Value};
@@ -18,7 +18,7 @@ use crate::domain::bearer::token_hash;
 use crate::domain::ids::LeaseId;
 use crate::http::auth::Holder;
 use crate::http::create::Creating;
-use crate::http::json::Path;
+use crate::http::json::{Form, Path};
 use crate::http::source::Source;
 use crate::http::{HttpState, Problem};
 
@@ -41,7 +41,7 @@ pub(super) async fn request(
     source: Source,
     Path(id): Path<String>,
     headers: HeaderMap,
-    Form(form): Form<HashMap<String, String>>,
+    Form(form): Form,
 ) -> Result<Response, Wrong> {
     let holder = holder(&state, &headers).await?;
     let creating = Creating::new(&state, &HeaderMap::new(), "/resources", holder.as_ref(), &[])?;
@@ -119,7 +119,7 @@ pub(super) async fn more(
     State(state): State<HttpState>,
     source: Source,
     Path(id): Path<String>,
-    Form(form): Form<HashMap<String, String>>,
+    Form(form): Form,
 ) -> Result<Response, Wrong> {
     let item = AddInvoice {
         shop: state.shop_for(&source),

@@ -134,6 +134,13 @@ fn text_that_no_database_takes_is_refused_before_it_is_asked() {
         let body = json!({ "resource": "\u{0}", "duration_s": 7200 });
         let answer = desk.post("/v1/leases", body).await.problem(422, "invalid_request");
         assert_eq!(answer.pointers(), ["/resource"]);
+        let form = |path: &str, body: &str| desk.call("POST", path).form(body).send();
+        form("/resources/gpu-small", "minutes=120&param.name=%00").await.must(422);
+        form("/resources/%00", "minutes=120").await.must(404);
+        form("/leases/%00/more", "minutes=120").await.must(404);
+        for path in ["/resources/%00", "/leases/%00", "/checkout/%00"] {
+            get(path).await.must(404);
+        }
     });
 }
 
