@@ -1,6 +1,6 @@
-//! Bodies, forms, queries and paths: a typed value or a problem document. Unknown fields are errors. The
-//! one place that refuses text no database takes: PostgreSQL fails on a NUL, and with it everything
-//! in its transaction.
+//! Bodies, forms, queries and paths: a typed value or a problem document. Unknown fields are
+//! errors. The one place that refuses text no database takes: PostgreSQL fails on a NUL, and with
+//! it everything in its transaction.
 
 use std::collections::HashMap;
 

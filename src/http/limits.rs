@@ -115,8 +115,8 @@ impl Budgets {
     }
 }
 
-/// Calls that take an address are counted apart. Those of pages are named by `Router::route` patterns in
-/// `pages`: `/resources/{id}` and `/leases/{id}/more`.
+/// Calls that take an address are counted apart. Those of pages are named by `Router::route`
+/// patterns in `pages`: `/resources/{id}` and `/leases/{id}/more`.
 fn kind(request: &Request) -> Kind {
     let path = request.uri().path();
     let call = ["/leases", "/invoices", "/donations", "/bids", "/investments"];
