@@ -1,5 +1,5 @@
 //! The node is away, starts anew or is not the right one: the server says so, keeps what it has,
-//! and goes on by itself.
+//! and goes on by itself. And how soon it hears from the node.
 
 use serde_json::json;
 
@@ -69,5 +69,34 @@ fn a_node_of_another_network_ends_the_server_with_the_reason() {
         std::fs::write(&file, right).expect("the folder is ours");
         shop.start();
         assert_eq!(shop.get("/v1/resources").1["items"][0]["id"], json!("box"));
+    });
+}
+
+#[test]
+fn a_payment_is_heard_of_over_zmq_long_before_the_timer() {
+    once(|shop| {
+        shop.stop();
+        let endpoint = shop.node.publish();
+        shop.node.restart();
+        shop.write_config("");
+        let file = shop.folder().join("leasehold.toml");
+        let config = std::fs::read_to_string(&file).expect("the folder is ours");
+        let zmq = format!("poll_interval = \"10m\"\nzmq = \"{endpoint}\"");
+        let config = config.replace("poll_interval = \"100ms\"", &zmq);
+        std::fs::write(&file, config).expect("the folder is ours");
+        shop.start();
+        let rented = shop.rent("box", 3600);
+        // The subscription may come up after the first of these; each is a payment of its own.
+        until("a payment to be seen", || {
+            shop.node.send(&rented.address, 1000);
+            let invoice = shop.invoice(&rented.invoice);
+            let seen = invoice["received"]["unconfirmed_sat"].as_u64() > Some(0);
+            seen.then_some(()).ok_or(invoice)
+        });
+        shop.node.mine(1);
+        shop.invoice_until("them to count", &rented.invoice, |invoice| {
+            invoice["received"]["credited_sat"].as_u64() > Some(0)
+        });
+        shop.wait_for_tip();
     });
 }
