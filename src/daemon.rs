@@ -2,6 +2,7 @@
 //! A task that ends ends the process; a supervisor starts it again.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use crate::config::{self, Config};
 use crate::db::{self, Db, OpenOptions};
 use crate::domain::bearer;
 use crate::domain::keychain::Keychain;
+use crate::http::serve::Bounds;
 use crate::http::source::Sources;
 use crate::http::{self, HttpState};
 use crate::keys::{self, Keys};
@@ -102,7 +104,7 @@ impl Daemon {
         let keychain = Arc::new(keychain);
         let keychain_id = register(&db, &clock, &config, keychain.clone(), recovered).await?;
         apply_catalog(&db, &clock, catalog).await?;
-        bootstrap_key(&db, &clock, &config).await?;
+        bootstrap_key(&db, &clock, &config.admin.bootstrap_key_file).await?;
         let shop = Arc::new(Shop {
             policy: config.policy.clone(),
             limits: Limits {
@@ -206,6 +208,7 @@ impl Daemon {
             }),
             limits: Arc::new(http::limits::Limits::new(limits.create_per_minute)),
             live: self.live.clone(),
+            kept: Arc::default(),
             streams: Arc::default(),
             rescan: self.rescan.clone(),
             faucet: faucet.is_some(),
@@ -242,12 +245,8 @@ impl Daemon {
         let listener = self.listener.take().context("it is serving already")?;
         let shutdown = self.shutdown.clone();
         self.spawn(async move {
-            let service = router.into_make_service_with_connect_info::<SocketAddr>();
-            let until = shutdown.clone();
-            axum::serve(listener, service)
-                .with_graceful_shutdown(async move { until.cancelled().await })
-                .await
-                .context("the HTTP server failed")
+            http::serve::serve(listener, router, Bounds::default(), shutdown).await;
+            Ok(())
         });
         let shutdown = self.shutdown.clone();
         self.tasks.spawn(async move {
@@ -339,8 +338,7 @@ async fn apply_catalog(
 }
 
 /// Makes the first admin key, or takes the one in the file.
-async fn bootstrap_key(db: &Db, clock: &SharedClock, config: &Config) -> anyhow::Result<()> {
-    let file = &config.admin.bootstrap_key_file;
+async fn bootstrap_key(db: &Db, clock: &SharedClock, file: &Path) -> anyhow::Result<()> {
     if !file.exists() {
         let mut conn = db.read().await?;
         if !db::api_key::list(&mut conn).await?.is_empty() {
@@ -351,14 +349,57 @@ async fn bootstrap_key(db: &Db, clock: &SharedClock, config: &Config) -> anyhow:
         getrandom::fill(&mut random)?;
         keys::write_new(file, &format!("{}\n", bearer::api_key(&random)))?;
     }
-    let token = keys::read_secret(file)?;
+    let token = keys::read_api_key(file)?;
     let item = CreateKey {
         name: "bootstrap".into(),
         scopes: "read manage payout admin".into(),
-        token_hash: bearer::token_hash(token.trim()),
+        token_hash: bearer::token_hash(&token),
+        key: None,
         now: clock.now(),
         actor: "start".into(),
     };
-    db.write(item).await?;
+    if db.write(item).await?.revoked_at.is_some() {
+        tracing::warn!(file = %file.display(), "the admin key in this file was revoked");
+    }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::db::testing::each;
+    use crate::domain::time::Timestamp;
+
+    #[test]
+    fn the_admin_key_is_made_once_and_one_that_an_operator_writes_is_taken() {
+        each(async |db| {
+            let clock: SharedClock =
+                Arc::new(ManualClock::new(Timestamp::from_secs(1_800_000_000)));
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("admin.key");
+            let known = async || {
+                let mut conn = db.read().await.unwrap();
+                db::api_key::list(&mut conn).await.unwrap().len()
+            };
+            bootstrap_key(&db, &clock, &file).await.unwrap();
+            bootstrap_key(&db, &clock, &file).await.unwrap();
+            assert_eq!(known().await, 1);
+            fs::remove_file(&file).unwrap();
+            bootstrap_key(&db, &clock, &file).await.unwrap();
+            assert!(!file.exists() && known().await == 1, "there is one already");
+            for broken in ["", "\n", "hunter2", "key_hunter2", "clm_hunter2"] {
+                fs::write(&file, broken).unwrap();
+                fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+                let error = bootstrap_key(&db, &clock, &file).await.unwrap_err().to_string();
+                assert!(error.contains("admin.key") && !error.contains("hunter2"), "{error}");
+            }
+            fs::write(&file, format!("{}\n", bearer::api_key(&[7; 32]))).unwrap();
+            bootstrap_key(&db, &clock, &file).await.unwrap();
+            assert_eq!(known().await, 2);
+        });
+    }
 }

@@ -1,7 +1,7 @@
 //! The secrets of a server as files: the keys that sign lease tokens (a JWK Set whose first key
-//! with a secret signs, all of which are published) and the secret of claim tokens. Made on first
-//! start with mode 0600; a file that others can read is refused. Never prints what is in them.
-//! Called by the daemon's start, `check` and `leasehold token`.
+//! with a secret signs, all of which are published), the secret of claim tokens and the first API
+//! key. Made on first start with mode 0600; a file that others can read is refused. Never prints
+//! what is in them. Called by the daemon's start, `check`, `leasehold token` and operators' commands.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -12,7 +12,7 @@ use data_encoding::HEXLOWER;
 use secp256k1::SecretKey;
 use serde_json::{Value, json};
 
-use crate::domain::bearer::ClaimSecret;
+use crate::domain::bearer::{Bearer, ClaimSecret};
 use crate::domain::ids::base32;
 use crate::domain::jwk::{SigningKey, VerifyingKey};
 
@@ -106,6 +106,18 @@ pub fn write_new(path: &Path, text: &str) -> Result<bool, KeyError> {
         }
         Err(taken) if taken.kind() == ErrorKind::AlreadyExists => Ok(false),
         Err(other) => Err(error(path, &other)),
+    }
+}
+
+/// Reads a file that holds one API key.
+///
+/// # Errors
+/// As [`read_secret`], and when it holds anything else.
+pub fn read_api_key(path: &Path) -> Result<String, KeyError> {
+    let text = read_secret(path)?;
+    match Bearer::parse(text.trim()) {
+        Some(Bearer::ApiKey(key)) => Ok(key.to_owned()),
+        _ => Err(error(path, "must hold one API key: key_ and 52 characters of a-z and 2-7")),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use crate::db::claim::Claim;
 use crate::db::{self, Tx, WriteItem};
+use crate::domain::time::Timestamp;
 
+use super::idempotent::{self, Key};
 use super::{AppError, Code, Refusal};
 
 /// Changes where refunds and payouts of a claim go. The addresses are checked by the caller.
@@ -53,12 +55,19 @@ async fn refuse_own_at(tx: &mut Tx, pointer: &str, address: &str) -> Result<(), 
     Err(Refusal::field(Code::InvalidRequest, pointer, detail).into())
 }
 
-/// Replaces a claim's token.
+/// Replaces a claim's token. Whoever asks has the old one; asked again with the same
+/// Idempotency-Key it is done already, though the old token is worth nothing any more.
 pub struct RotateClaim {
     /// The claim.
     pub claim: String,
+    /// SHA-256 of the token that came with the request, in hex.
+    pub old_hash: String,
     /// SHA-256 of the new token, in hex.
     pub token_hash: String,
+    /// The caller's Idempotency-Key, held to the old token.
+    pub key: Option<Key>,
+    /// The clock.
+    pub now: Timestamp,
 }
 
 impl WriteItem for RotateClaim {
@@ -66,8 +75,18 @@ impl WriteItem for RotateClaim {
     type Error = AppError;
 
     async fn run(&self, tx: &mut Tx) -> Result<(), AppError> {
-        get(tx, &self.claim).await?;
+        if idempotent::find(tx, self.key.as_ref()).await?.is_some() {
+            return Ok(());
+        }
+        let unknown = || Refusal::new(Code::Unauthorized, "this claim token is not known");
+        let held = db::claim::find_by_hash(tx.conn(), &self.old_hash).await?.ok_or_else(unknown)?;
+        if held.id != self.claim {
+            let detail = "this claim token is of something else";
+            return Err(Refusal::new(Code::Forbidden, detail).into());
+        }
         db::claim::rotate(tx.conn(), &self.claim, &self.token_hash).await?;
+        // The token itself is never kept: it is computed again.
+        idempotent::keep(tx, self.key.as_ref(), 200, serde_json::Value::Null, self.now).await?;
         Ok(())
     }
 }

@@ -39,6 +39,8 @@ impl WriteItem for ChangeParams {
             return Ok(row);
         }
         db::lease::set_params(tx.conn(), &self.lease, &params).await?;
+        // The log has no event for it: params are never in one.
+        tx.touch(&self.lease);
         Ok(LeaseRow { params, seq: row.seq + 1, ..row })
     }
 }

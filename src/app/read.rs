@@ -20,7 +20,6 @@ use super::{AppError, Code, Refusal};
 /// `not_found`; those of the database.
 pub async fn lease(db: &Db, id: &str) -> Result<LeaseRow, AppError> {
     let unknown = || Refusal::new(Code::NotFound, format!("there is no lease {id}"));
-    // What is no id is not asked for: PostgreSQL fails on text with a NUL in it.
     let id = LeaseId::parse(id).ok_or_else(unknown)?;
     let mut conn = db.read().await?;
     Ok(db::lease::find(&mut conn, id.as_str()).await?.ok_or_else(unknown)?)
@@ -32,7 +31,6 @@ pub async fn lease(db: &Db, id: &str) -> Result<LeaseRow, AppError> {
 /// `not_found`; those of the database.
 pub async fn invoice(db: &Db, id: &str) -> Result<InvoiceRow, AppError> {
     let unknown = || Refusal::new(Code::NotFound, format!("there is no invoice {id}"));
-    // What is no id is not asked for: PostgreSQL fails on text with a NUL in it.
     let id = InvoiceId::parse(id).ok_or_else(unknown)?;
     let mut conn = db.read().await?;
     Ok(db::invoice::find(&mut conn, id.as_str()).await?.ok_or_else(unknown)?)
@@ -114,12 +112,15 @@ pub async fn resources(db: &Db, only: Option<&str>) -> Result<Vec<ResourceView>,
         views.push(view(&mut conn, resource).await?);
     }
     match only {
-        Some(id) if views.is_empty() => {
-            let detail = format!("there is no resource \"{id}\"; GET /v1/resources lists them");
-            Err(Refusal::new(Code::UnknownResource, detail).into())
-        }
+        Some(id) if views.is_empty() => Err(unknown_resource(id).into()),
         _ => Ok(views),
     }
+}
+
+/// There is no such resource.
+pub fn unknown_resource(id: &str) -> Refusal {
+    let detail = format!("there is no resource \"{id}\"; GET /v1/resources lists them");
+    Refusal::new(Code::UnknownResource, detail)
 }
 
 async fn view(conn: &mut Conn, resource: Resource) -> Result<ResourceView, AppError> {

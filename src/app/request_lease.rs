@@ -24,12 +24,12 @@ use super::change_claim::refuse_own;
 use super::idempotent::{self, Key, Outcome};
 use super::issue::{self, Order};
 use super::shop::Shop;
-use super::{AppError, Code, Refusal, event, random_128, view};
+use super::{AppError, Code, Refusal, event, random_128, read, view};
 
 /// The claim that a new thing is managed by.
 #[derive(Clone, Debug)]
 pub enum ClaimFor {
-    /// A new claim, by the hash of its token.
+    /// A new claim, by the hash of its token; if there is one with this token, that one.
     New {
         /// SHA-256 of the token, in hex.
         token_hash: String,
@@ -93,14 +93,9 @@ impl WriteItem for RequestLease {
 
 /// A resource that takes money now.
 pub(super) async fn open_resource(tx: &mut Tx, id: &str) -> Result<Resource, AppError> {
-    // PostgreSQL fails on text with a NUL in it, and with it everything in this transaction.
-    let found = match id.contains('\0') {
-        true => None,
-        false => db::terms::find(tx.conn(), id).await?,
-    };
+    let found = db::terms::find(tx.conn(), id).await?;
     let Some(resource) = found.filter(|found| found.retired_at.is_none()) else {
-        let detail = format!("there is no resource \"{id}\"; GET /v1/resources lists them");
-        return Err(Refusal::new(Code::UnknownResource, detail).into());
+        return Err(read::unknown_resource(id).into());
     };
     if resource.paused_at.is_some() {
         let detail = format!("the operator has paused \"{id}\"; try again later");
@@ -196,6 +191,10 @@ impl RequestLease {
         match &self.claim {
             ClaimFor::Join { claim } => Ok(claim.clone()),
             ClaimFor::New { token_hash } => {
+                // An Idempotency-Key used again after its day gives the same token again.
+                if let Some(known) = db::claim::find_by_hash(tx.conn(), token_hash).await? {
+                    return Ok(known.id);
+                }
                 let id = format!("cla_{}", crate::domain::ids::base32(&random_128()));
                 let refund = self.refund_address.as_deref();
                 db::claim::insert(tx.conn(), &id, token_hash, refund, self.now).await?;

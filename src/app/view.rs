@@ -5,9 +5,10 @@ use utoipa::ToSchema;
 
 use crate::db::invoice::InvoiceRow;
 use crate::db::lease::LeaseRow;
+use crate::domain::ids::PaymentId;
 use crate::domain::invoice::{InvoiceFlag, InvoiceStatus, Purpose};
-use crate::domain::lease::EndReason;
 use crate::domain::lease::snapshot::{LeaseFlag, LeaseState};
+use crate::domain::lease::{EndReason, Entry, What};
 use crate::domain::payment::{Counted, PaymentState};
 use crate::domain::time::Timestamp;
 use crate::domain::uri;
@@ -283,4 +284,65 @@ pub fn lease(row: &LeaseRow, scene: &Scene<'_>) -> LeaseView {
             topup: format!("{base}/v1/leases/{}/invoices", row.facts.id),
         },
     }
+}
+
+/// One thing that happened to a lease.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct EntryView {
+    /// Its number, in the order in which things count.
+    pub n: u64,
+    /// Its moment.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// `credit`, `reversal`, `restoration`, `started`, `ready`, `suspended`, `resumed`, `returned`,
+    /// `revoked`, `failed` or `expired`.
+    pub what: &'static str,
+    /// The payment, for money.
+    #[schema(value_type = Option<String>)]
+    pub payment: Option<PaymentId>,
+    /// What a credit was worth.
+    pub amount_sat: Option<u64>,
+    /// Bought, taken away, given back.
+    pub seconds: Option<u64>,
+    /// The number of a generation that started.
+    pub generation: Option<u32>,
+    /// The unit that it took.
+    pub unit: Option<String>,
+}
+
+/// One thing that happened, as operators see it.
+pub fn entry(entry: &Entry) -> EntryView {
+    let mut view = EntryView {
+        n: entry.n.into(),
+        at: entry.moment_at,
+        what: entry.what.kind(),
+        payment: None,
+        amount_sat: None,
+        seconds: None,
+        generation: None,
+        unit: None,
+    };
+    match &entry.what {
+        What::Credit(credit) => {
+            view.payment = Some(credit.payment.clone());
+            view.amount_sat = Some(credit.amount_sat);
+            view.seconds = Some(credit.seconds);
+        }
+        What::Reversal { payment, seconds } | What::Restoration { payment, seconds } => {
+            view.payment = Some(payment.clone());
+            view.seconds = Some(*seconds);
+        }
+        What::Started { generation, unit, .. } => {
+            view.generation = Some(*generation);
+            view.unit.clone_from(unit);
+        }
+        What::Ready
+        | What::Suspended
+        | What::Resumed
+        | What::Returned
+        | What::Revoked
+        | What::Failed
+        | What::Expired => {}
+    }
+    view
 }

@@ -151,7 +151,7 @@ pub(super) fn client(server: Option<String>, global: &Global) -> Result<Client, 
     let config = global.load()?;
     let key = match key {
         Some(key) => key,
-        None => keys::read_secret(&config.admin.bootstrap_key_file)
+        None => keys::read_api_key(&config.admin.bootstrap_key_file)
             .with_context(|| format!("no admin key; set {KEY} or run as the server's user"))?,
     };
     let server = server.unwrap_or_else(|| config.public_url(config.listen));

@@ -284,3 +284,32 @@ fn a_server_on_all_addresses_links_to_loopback_until_told_otherwise() {
     assert_eq!(config.public_url("0.0.0.0:81".parse().unwrap()), "http://127.0.0.1:81");
     assert_eq!(config.public_url("[::1]:81".parse().unwrap()), "http://[::1]:81");
 }
+
+/// The environment that an example in `examples/` gives, by a line's beginning and what is between
+/// name and value.
+fn given_by(example: &str, before: &str, between: &str) -> Vec<(String, String)> {
+    let lines = example.lines().filter_map(|line| line.trim().strip_prefix(before));
+    let pairs = lines.filter_map(|line| line.split_once(between));
+    pairs
+        .filter(|(name, _)| name.starts_with("LEASEHOLD_"))
+        .map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned()))
+        .collect()
+}
+
+#[test]
+fn the_examples_write_only_into_the_folder_that_can_be_written() {
+    let unit = include_str!("../../examples/leasehold.service");
+    let compose = include_str!("../../examples/compose.yaml");
+    assert!(unit.contains("\nProtectSystem=strict\n") && compose.contains("read_only: true"));
+    for given in [given_by(unit, "Environment=", "="), given_by(compose, "", ": ")] {
+        let given: Vec<_> = given.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let (_, config) = good(DESCRIPTOR, &given);
+        let Database::Sqlite(database) = &config.database else { panic!("not a file") };
+        let claim_secret = config.claim_secret_file();
+        for file in
+            [database, &config.signing_key_file, &claim_secret, &config.admin.bootstrap_key_file]
+        {
+            assert!(file.starts_with("/var/lib/leasehold"), "{}", file.display());
+        }
+    }
+}

@@ -93,28 +93,12 @@ fn plain_action(kind: &str) -> Option<What> {
         What::Expired,
     ]
     .into_iter()
-    .find(|what| action_kind(what) == kind)
-}
-
-fn action_kind(what: &What) -> &'static str {
-    match what {
-        What::Credit(_) => "credit",
-        What::Reversal { .. } => "reversal",
-        What::Restoration { .. } => "restoration",
-        What::Started { .. } => "started",
-        What::Ready => "ready",
-        What::Suspended => "suspended",
-        What::Resumed => "resumed",
-        What::Returned => "returned",
-        What::Revoked => "revoked",
-        What::Failed => "failed",
-        What::Expired => "expired",
-    }
+    .find(|what| what.kind() == kind)
 }
 
 /// Adds an entry.
 pub async fn insert(conn: &mut Conn, lease: &LeaseId, entry: &Entry) -> Result<(), DbError> {
-    let kind = action_kind(&entry.what);
+    let kind = entry.what.kind();
     match &entry.what {
         What::Credit(credit) => insert_credit(conn, lease, entry, credit).await,
         What::Reversal { payment, seconds } | What::Restoration { payment, seconds } => {

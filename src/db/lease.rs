@@ -114,11 +114,52 @@ pub async fn find(conn: &mut Conn, id: &str) -> Result<Option<LeaseRow>, DbError
     sqlx::query(text).bind(id).fetch_optional(&mut *conn).await?.as_ref().map(read).transpose()
 }
 
-/// All leases of a claim, newest first.
-pub async fn list_of_claim(conn: &mut Conn, claim: &str) -> Result<Vec<LeaseRow>, DbError> {
-    let text =
-        sqlx::AssertSqlSafe(format!("{SELECT} WHERE claim = $1 ORDER BY created_at DESC, id DESC"));
-    sqlx::query(text).bind(claim).fetch_all(&mut *conn).await?.iter().map(read).collect()
+/// Leases of a claim, newest first, only those older than this (created, id).
+pub async fn list_of_claim(
+    conn: &mut Conn,
+    claim: &str,
+    before: Option<(Timestamp, String)>,
+    limit: u32,
+) -> Result<Vec<LeaseRow>, DbError> {
+    let text = sqlx::AssertSqlSafe(format!(
+        "{SELECT} WHERE claim = $1 AND (created_at < $2 OR (created_at = $2 AND id < $3)) \
+         ORDER BY created_at DESC, id DESC LIMIT $4"
+    ));
+    let (at, id) = before.unwrap_or((Timestamp::from_millis(i64::MAX), String::new()));
+    sqlx::query(text)
+        .bind(claim)
+        .bind(at.millis())
+        .bind(id)
+        .bind(int(limit))
+        .fetch_all(&mut *conn)
+        .await?
+        .iter()
+        .map(read)
+        .collect()
+}
+
+/// Leases of a claim that money ever came for, by id, only those after `after`: the others add
+/// nothing to its sums, and asking for them costs nothing.
+pub async fn list_paid_of_claim(
+    conn: &mut Conn,
+    claim: &str,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<LeaseRow>, DbError> {
+    let text = sqlx::AssertSqlSafe(format!(
+        "{SELECT} WHERE claim = $1 AND id > $2 \
+         AND id IN (SELECT payment.lease FROM payment WHERE payment.lease = lease.id) \
+         ORDER BY id LIMIT $3"
+    ));
+    sqlx::query(text)
+        .bind(claim)
+        .bind(after)
+        .bind(int(limit))
+        .fetch_all(&mut *conn)
+        .await?
+        .iter()
+        .map(read)
+        .collect()
 }
 
 /// Which leases an operator wants to see.

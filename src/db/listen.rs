@@ -9,9 +9,10 @@ use std::time::Duration;
 use sqlx::Executor;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 
-use super::{Backend, DbError, Shared, event};
+use super::{Backend, DbError, Shared, Touched, event};
 
-/// The channel; the payload is the number of the newest event in the commit.
+/// The channel; a payload is the number of the newest event in the commit, or the id of something
+/// that changed without an event.
 pub(super) const CHANNEL: &str = "leasehold_event";
 
 const PAUSE: Duration = Duration::from_secs(1);
@@ -40,20 +41,31 @@ async fn listen(shared: &Shared) -> Result<Infallible, DbError> {
         .await?;
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.listen(CHANNEL).await?;
+    let mut made_anew = true;
     loop {
         // What was notified before the connection stood was not heard.
         let mut conn = shared.reader().await?;
         shared.publish(event::last_seq(&mut conn).await?);
         drop(conn);
+        if made_anew {
+            shared.tell_touched(Touched::Anything);
+        }
         loop {
             match tokio::time::timeout(QUIET, listener.try_recv()).await {
-                Ok(heard) => match heard?.map(|heard| heard.payload().parse()) {
-                    Some(Ok(seq)) => shared.publish(seq),
+                Ok(heard) => match heard? {
+                    Some(heard) => match heard.payload().parse() {
+                        Ok(seq) => shared.publish(seq),
+                        Err(_) => shared.tell_touched(Touched::One(heard.payload().to_owned())),
+                    },
                     // The connection was lost and made again.
-                    _ => break,
+                    None => {
+                        made_anew = true;
+                        break;
+                    }
                 },
                 Err(_) => {
                     check(&mut listener).await?;
+                    made_anew = false;
                     break;
                 }
             }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sqlx::any::Any;
 use sqlx::pool::Pool;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 pub mod api_key;
@@ -66,6 +66,18 @@ pub enum Backend {
     Postgres,
 }
 
+/// Something that changed without an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Touched {
+    /// What has this id.
+    One(String),
+    /// Perhaps anything: some hints were not heard.
+    Anything,
+}
+
+/// Hints kept for a listener that is busy.
+const TOUCHED_KEPT: usize = 256;
+
 /// A handle on the open database; clones are the same database.
 #[derive(Clone)]
 pub struct Db {
@@ -79,6 +91,8 @@ struct Shared {
     readers: Pool<Any>,
     /// The newest committed event number this node knows.
     seq: watch::Sender<i64>,
+    /// What changed without an event.
+    touched: broadcast::Sender<Touched>,
     stop: CancellationToken,
     /// Items given to `write` and not yet answered.
     waiting: AtomicUsize,
@@ -136,6 +150,7 @@ impl Db {
             readers: open::readers(&target),
             target,
             seq: watch::Sender::new(last_seq),
+            touched: broadcast::Sender::new(TOUCHED_KEPT),
             stop: CancellationToken::new(),
             waiting: AtomicUsize::new(0),
             writable,
@@ -231,6 +246,12 @@ impl Db {
         self.shared.seq.subscribe()
     }
 
+    /// What changes without an event from now on, on any node. A hint: read it to know. Whoever
+    /// lags behind must take it for [`Touched::Anything`].
+    pub fn touched(&self) -> broadcast::Receiver<Touched> {
+        self.shared.touched.subscribe()
+    }
+
     /// Copies a SQLite database to the new file `to`, marked with `at` (Unix milliseconds) under
     /// [`meta::BACKUP_AT`]. Works beside a running server.
     ///
@@ -277,6 +298,11 @@ impl Shared {
             *newest = seq.max(*newest);
             newer
         });
+    }
+
+    fn tell_touched(&self, touched: Touched) {
+        // Nobody may be there to hear it.
+        let _ = self.touched.send(touched);
     }
 
     /// False when the queue is full.

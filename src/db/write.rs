@@ -19,7 +19,8 @@ use super::conn::{Conn, Failure};
 use super::error::{Fault, plain};
 use super::event::{self, NewEvent};
 use super::job::{Job, Ran};
-use super::{Backend, DbError, Shared, listen, open};
+use super::{Backend, DbError, Shared, Touched, listen, open};
+use crate::domain::ids::LeaseId;
 
 /// One write: a use case that reads, decides, and writes last.
 ///
@@ -45,6 +46,7 @@ pub trait WriteItem: Send + Sync + 'static {
 pub struct Tx {
     conn: Conn,
     events: Vec<NewEvent>,
+    touched: Vec<LeaseId>,
     last_seq: i64,
     wrote: bool,
 }
@@ -59,6 +61,12 @@ impl Tx {
     /// dropped when this item is refused.
     pub fn event(&mut self, event: NewEvent) {
         self.events.push(event);
+    }
+
+    /// Says that a lease changed in a way that the log has no event for: whoever follows it is woken
+    /// on every node. A hint: it may be told though this item is refused.
+    pub fn touch(&mut self, lease: &LeaseId) {
+        self.touched.push(lease.clone());
     }
 }
 
@@ -203,6 +211,9 @@ impl Writer {
         match &result {
             Ok(()) => {
                 self.shared.publish(tx.last_seq);
+                for lease in tx.touched.drain(..) {
+                    self.shared.tell_touched(Touched::One(lease.to_string()));
+                }
                 self.tx = Some(tx);
             }
             Err(Stop::Apart(_)) if self.roll_back(&mut tx).await.is_ok() => self.tx = Some(tx),
@@ -236,6 +247,7 @@ impl Writer {
                 tx.conn.take_trace();
                 tx.last_seq = last_seq;
                 tx.events.clear();
+                tx.touched.clear();
                 tx.wrote = false;
                 Ok(tx)
             }
@@ -304,9 +316,13 @@ impl Writer {
         }
         let began = Instant::now();
         let done = match self.shared.backend() {
-            Backend::Postgres if !events.is_empty() => {
+            Backend::Postgres if !events.is_empty() || !tx.touched.is_empty() => {
                 // Delivered by the server when, and only when, the COMMIT holds.
-                let text = format!("NOTIFY {}, '{}'; COMMIT", listen::CHANNEL, tx.last_seq);
+                let mut text = format!("NOTIFY {}, '{}'; ", listen::CHANNEL, tx.last_seq);
+                for lease in &tx.touched {
+                    text.push_str(&format!("NOTIFY {}, '{lease}'; ", listen::CHANNEL));
+                }
+                text.push_str("COMMIT");
                 tx.conn.execute(sqlx::raw_sql(AssertSqlSafe(text))).await
             }
             _ => tx.conn.execute(sqlx::raw_sql("COMMIT")).await,
@@ -332,7 +348,7 @@ impl Writer {
 
 impl Tx {
     fn new(conn: Conn) -> Tx {
-        Tx { conn, events: Vec::new(), last_seq: 0, wrote: false }
+        Tx { conn, events: Vec::new(), touched: Vec::new(), last_seq: 0, wrote: false }
     }
 }
 

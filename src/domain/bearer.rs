@@ -83,6 +83,15 @@ impl ClaimSecret {
     /// The claim token of a request: HMAC-SHA256 over endpoint, origin and the SHA-256 of the
     /// body, each with its length before it, so that no two requests give the same bytes.
     pub fn token(&self, endpoint: &str, origin: Origin<'_>, body: &[u8]) -> String {
+        format!("{CLAIM}{}", self.secret(b"leasehold claim", endpoint, origin, body))
+    }
+
+    /// The API key that a request makes, in the same way.
+    pub fn api_key(&self, endpoint: &str, origin: Origin<'_>, body: &[u8]) -> String {
+        format!("{API_KEY}{}", self.secret(b"leasehold api key", endpoint, origin, body))
+    }
+
+    fn secret(&self, kind: &[u8], endpoint: &str, origin: Origin<'_>, body: &[u8]) -> String {
         let (tag, origin): (&[u8], &[u8]) = match origin {
             Origin::IdempotencyKey(key) => (b"key", key.as_bytes()),
             Origin::Nonce(nonce) => (b"nonce", nonce),
@@ -90,12 +99,12 @@ impl ClaimSecret {
         let body = Sha256::digest(body);
         let mut mac =
             Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of every length");
-        for part in [b"leasehold claim", endpoint.as_bytes(), tag, origin, body.as_slice()] {
+        for part in [kind, endpoint.as_bytes(), tag, origin, body.as_slice()] {
             let length = u64::try_from(part.len()).expect("a length fits 64 bits");
             mac.update(&length.to_be_bytes());
             mac.update(part);
         }
-        format!("{CLAIM}{}", base32(&mac.finalize().into_bytes()))
+        base32(&mac.finalize().into_bytes())
     }
 }
 
@@ -140,6 +149,9 @@ mod tests {
         assert_eq!(one, token("POST /v1/leases", "0123456789abcdef", b"{}"));
         assert_eq!(one.len(), 4 + SECRET_CHARACTERS);
         let others = [
+            SECRET
+                .api_key("POST /v1/leases", Origin::IdempotencyKey("0123456789abcdef"), b"{}")
+                .replace(API_KEY, CLAIM),
             token("POST /v1/lease", "s0123456789abcdef", b"{}"),
             token("POST /v1/leases", "0123456789abcdeg", b"{}"),
             token("POST /v1/leases", "0123456789abcdef", b"{} "),

@@ -12,6 +12,7 @@ use crate::db::api_key::ApiKey;
 use crate::db::claim::Claim;
 use crate::domain::bearer::{Bearer, token_hash};
 
+use super::limits::{Kind, too_many};
 use super::{HttpState, Problem};
 
 /// How often the last use of a key is written down, in seconds.
@@ -80,7 +81,26 @@ impl FromRequestParts<HttpState> for Holder {
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
         <Self as OptionalFromRequestParts<HttpState>>::from_request_parts(parts, state)
             .await?
-            .ok_or_else(|| unauthorized("send the claim token as Authorization: Bearer clm_…"))
+            .ok_or_else(no_claim_token)
+    }
+}
+
+fn no_claim_token() -> Problem {
+    unauthorized("send the claim token as Authorization: Bearer clm_…")
+}
+
+/// A claim token, not looked up yet: for whoever must tell a token that was replaced from one that
+/// never was.
+pub struct ClaimToken(pub String);
+
+impl FromRequestParts<HttpState> for ClaimToken {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &HttpState) -> Result<Self, Problem> {
+        match bearer(parts)? {
+            Some(Bearer::Claim(token)) => Ok(Self(token.to_owned())),
+            _ => Err(no_claim_token()),
+        }
     }
 }
 
@@ -136,13 +156,18 @@ impl FromRequestParts<HttpState> for Operator {
         let Some(Bearer::ApiKey(token)) = bearer(parts)? else {
             return Err(unauthorized("send an API key as Authorization: Bearer key_…"));
         };
+        let (now, source) =
+            (state.clock.now(), state.sources.find(&parts.headers, &parts.extensions));
+        let allowed = state.limits.allow(&source, Kind::WrongKey, now);
+        allowed.map_err(|seconds| too_many("unknown API keys", seconds))?;
         let mut conn = state.db.read().await?;
         let key = db::api_key::find_by_hash(&mut conn, &token_hash(token)).await?;
         drop(conn);
-        let key = key
-            .filter(|key| key.revoked_at.is_none())
-            .ok_or_else(|| bad_token("this API key is not known, or was revoked"))?;
-        let now = state.clock.now();
+        let Some(key) = key.filter(|key| key.revoked_at.is_none()) else {
+            let taken = state.limits.take(&source, Kind::WrongKey, now);
+            taken.map_err(|seconds| too_many("unknown API keys", seconds))?;
+            return Err(bad_token("this API key is not known, or was revoked"));
+        };
         if key.used_at.is_none_or(|at| at.seconds_until(now) >= USED_EVERY_S) {
             // In the queue already; nobody has to wait for it.
             drop(state.db.write(KeyUsed { id: key.id.clone(), now }));

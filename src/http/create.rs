@@ -46,16 +46,9 @@ impl Creating {
     ) -> Result<Self, Problem> {
         let given = idempotency_key(headers)?;
         let joined = holder.map(|holder| holder.0.id.as_str());
-        let key = given.map(|given| {
-            // Whose claim is joined belongs to what is asked for.
-            let mut bound = Vec::with_capacity(endpoint.len() + body.len() + 64);
-            for part in [endpoint, joined.unwrap_or_default()] {
-                bound.extend_from_slice(part.as_bytes());
-                bound.push(0);
-            }
-            bound.extend_from_slice(body);
-            Key { key_hash: sha256_hex(given.as_bytes()), body_hash: sha256_hex(&bound) }
-        });
+        // Whose claim is joined belongs to what is asked for.
+        let bound = bound(endpoint, joined.unwrap_or_default(), body);
+        let key = given.map(|given| key(given, &bound));
         let secret = &state.keys.claim_secret;
         let owner = match (joined, given) {
             (Some(claim), _) => Owner::Joined(claim.to_owned()),
@@ -92,6 +85,52 @@ impl Creating {
     }
 }
 
+/// A request that makes a secret for somebody who is known already.
+pub struct Renewal {
+    /// Its Idempotency-Key, hashed.
+    pub key: Option<Key>,
+    /// The secret: the same again for the same key, asker and body.
+    pub secret: String,
+}
+
+impl Renewal {
+    /// Reads the header and lets `make` compute the secret from where it comes from and from what
+    /// is asked for. `by` says who asks.
+    ///
+    /// # Errors
+    /// `invalid_request` for a key that is none.
+    pub fn new(
+        headers: &HeaderMap,
+        endpoint: &str,
+        by: &str,
+        body: &[u8],
+        make: impl FnOnce(Origin<'_>, &[u8]) -> String,
+    ) -> Result<Self, Problem> {
+        let given = idempotency_key(headers)?;
+        let bound = bound(endpoint, by, body);
+        let secret = match given {
+            Some(given) => make(Origin::IdempotencyKey(given), &bound),
+            None => make(Origin::Nonce(&nonce()?), &bound),
+        };
+        Ok(Self { key: given.map(|given| key(given, &bound)), secret })
+    }
+}
+
+/// What an Idempotency-Key is held to: what is asked for, and by whom.
+fn bound(endpoint: &str, by: &str, body: &[u8]) -> Vec<u8> {
+    let mut bound = Vec::with_capacity(endpoint.len() + by.len() + body.len() + 2);
+    for part in [endpoint, by] {
+        bound.extend_from_slice(part.as_bytes());
+        bound.push(0);
+    }
+    bound.extend_from_slice(body);
+    bound
+}
+
+fn key(given: &str, bound: &[u8]) -> Key {
+    Key { key_hash: sha256_hex(given.as_bytes()), body_hash: sha256_hex(bound) }
+}
+
 /// The Idempotency-Key, if there is one.
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let mut all = headers.get_all(IDEMPOTENCY_KEY).iter();
@@ -119,7 +158,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 ///
 /// # Errors
 /// When the operating system has none.
-pub fn nonce() -> Result<[u8; 32], Problem> {
+fn nonce() -> Result<[u8; 32], Problem> {
     let mut nonce = [0; 32];
     getrandom::fill(&mut nonce).map_err(|_| Problem::internal())?;
     Ok(nonce)

@@ -104,6 +104,14 @@ impl Problem {
         self
     }
 
+    /// The same with status 400, where another standard than ours asks for it.
+    #[must_use]
+    pub fn bad_request(mut self) -> Self {
+        self.body.status = StatusCode::BAD_REQUEST.as_u16();
+        self.body.title = StatusCode::BAD_REQUEST.canonical_reason().unwrap_or_default().into();
+        self
+    }
+
     /// It took too long. A change may still be made.
     pub fn timed_out(reads: bool) -> Self {
         let (code, detail) = match reads {
@@ -184,7 +192,8 @@ impl From<AppError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = (status(self.code), Json(&self.body)).into_response();
+        let status = StatusCode::from_u16(self.body.status).unwrap_or(status(self.code));
+        let mut response = (status, Json(&self.body)).into_response();
         let headers = response.headers_mut();
         let kind = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, kind);

@@ -1,11 +1,16 @@
-//! Bodies: JSON in, a typed value or a problem document out. Unknown fields are errors.
+//! Bodies, forms, queries and paths: a typed value or a problem document. Unknown fields are
+//! errors. The one place that refuses text no database takes: PostgreSQL fails on a NUL, and with
+//! it everything in its transaction.
+
+use std::collections::HashMap;
 
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::rejection::{BytesRejection, FormRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::app::{Code, Refusal};
 
@@ -32,8 +37,42 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             return Err(Refusal::new(Code::UnsupportedMediaType, detail).into());
         }
         let value = parse(&bytes)?;
+        refuse_nul(&bytes)?;
         Ok(Self { value, bytes })
     }
+}
+
+const NUL: &str = "text must not contain the character U+0000";
+
+/// In JSON a NUL can only stand escaped, so that almost no body is read twice.
+fn refuse_nul(bytes: &[u8]) -> Result<(), Refusal> {
+    if !bytes.windows(6).any(|window| window == br"\u0000") {
+        return Ok(());
+    }
+    let value: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    match find_nul(&value, "") {
+        Some(pointer) => Err(Refusal::field(Code::InvalidRequest, &pointer, NUL)),
+        None => Ok(()),
+    }
+}
+
+/// Where a NUL is, as a JSON Pointer.
+fn find_nul(value: &Value, at: &str) -> Option<String> {
+    match value {
+        Value::String(text) => text.contains('\0').then(|| at.to_owned()),
+        Value::Array(items) => {
+            (0..).zip(items).find_map(|(n, item): (usize, _)| find_nul(item, &format!("{at}/{n}")))
+        }
+        Value::Object(fields) => fields.iter().find_map(|(name, item)| {
+            let at = format!("{at}/{}", escaped(name));
+            if name.contains('\0') { Some(at) } else { find_nul(item, &at) }
+        }),
+        _ => None,
+    }
+}
+
+fn has_control(text: &str) -> bool {
+    text.chars().any(char::is_control)
 }
 
 fn is_json(essence: &str) -> bool {
@@ -112,6 +151,15 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
+        let pairs = pairs.map(|query| query.0).unwrap_or_default();
+        if let Some((name, _)) =
+            pairs.iter().find(|(name, text)| has_control(name) || has_control(text))
+        {
+            let detail = "must not contain control characters";
+            let pointer = format!("/{}", escaped(name));
+            return Err(Refusal::field(Code::InvalidRequest, &pointer, detail).into());
+        }
         axum::extract::Query::try_from_uri(&parts.uri).map(|query| Self(query.0)).map_err(|error| {
             use std::error::Error as _;
             let text = error.source().map_or_else(|| error.body_text(), ToString::to_string);
@@ -128,17 +176,51 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// Ids in the path, with a problem document when the path is not text.
+/// The form of a page: its fields by name.
+pub struct Form(pub HashMap<String, String>);
+
+impl<S: Send + Sync> FromRequest<S> for Form {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let form = axum::extract::Form::<HashMap<String, String>>::from_request(request, state);
+        let fields = form.await.map_err(unfit_form)?.0;
+        match fields.iter().find(|(name, text)| name.contains('\0') || text.contains('\0')) {
+            Some((name, _)) => {
+                let pointer = format!("/{}", escaped(name));
+                Err(Refusal::field(Code::InvalidRequest, &pointer, NUL).into())
+            }
+            None => Ok(Self(fields)),
+        }
+    }
+}
+
+/// What an answer says of a body that is no form.
+pub(super) fn unfit_form(rejection: FormRejection) -> Problem {
+    match rejection {
+        FormRejection::BytesRejection(rejection) => too_large(rejection),
+        FormRejection::InvalidFormContentType(_) => {
+            let detail = "send the body as application/x-www-form-urlencoded";
+            Refusal::new(Code::UnsupportedMediaType, detail).into()
+        }
+        _ => Refusal::new(Code::InvalidRequest, "the body is not a form").into(),
+    }
+}
+
+/// Ids in the path, with a problem document when the path is not plain text.
 pub struct Path<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        axum::extract::Path::from_request_parts(parts, state)
-            .await
-            .map(|path| Self(path.0))
-            .map_err(|_| Refusal::new(Code::NotFound, "there is nothing at this path").into())
+        let nothing = || Refusal::new(Code::NotFound, "there is nothing at this path");
+        let parts_of_it = axum::extract::RawPathParams::from_request_parts(parts, state).await;
+        if parts_of_it.map_err(|_| nothing())?.iter().any(|(_, text)| has_control(text)) {
+            return Err(nothing().into());
+        }
+        let path = axum::extract::Path::from_request_parts(parts, state).await;
+        Ok(Self(path.map_err(|_| nothing())?.0))
     }
 }
 

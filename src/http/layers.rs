@@ -4,7 +4,7 @@ use std::any::Any;
 use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 // Measures an answer; no stored moment comes from it.
@@ -100,14 +100,34 @@ pub(super) fn cors() -> CorsLayer {
         .max_age(Duration::from_secs(3600))
 }
 
-/// Refuses forms that another site sends: its visitors would ask for leases without knowing.
-pub(super) async fn own_forms(request: Request, next: Next) -> Response {
-    let site = request.headers().get("sec-fetch-site").map(HeaderValue::as_bytes);
-    if !request.method().is_safe() && site == Some(b"cross-site") {
+/// Refuses forms that another origin sends: its visitors would ask for leases, or give theirs back,
+/// without knowing. A sibling host may be a rented unit, and gets SameSite cookies sent along.
+pub(super) async fn own_forms(
+    State(state): State<HttpState>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if !request.method().is_safe() && !is_own_form(request.headers(), &state.shop.public_url) {
         let detail = "this form was sent by another site; open the page here and send it again";
         return Problem::from(Refusal::new(Code::Forbidden, detail)).into_response();
     }
     next.run(request).await
+}
+
+fn is_own_form(headers: &HeaderMap, public_url: &str) -> bool {
+    let value = |name| headers.get(name).map(HeaderValue::as_bytes);
+    if let Some(site) = value("sec-fetch-site") {
+        return site == b"same-origin" || site == b"none";
+    }
+    match value("origin") {
+        // No browser: these send it with every form.
+        None => true,
+        // Over plain http a browser sends no Sec-Fetch-Site, and hides even our own origin, since
+        // our pages send no referrer. Such a server has no secrets from its network anyway.
+        Some(b"null") => !public_url.starts_with("https:"),
+        Some(origin) => reqwest::Url::parse(public_url)
+            .is_ok_and(|url| url.origin().ascii_serialization().as_bytes() == origin),
+    }
 }
 
 /// The answer after a panic. Its message was printed by the panic hook; nothing of it is told.
@@ -126,4 +146,40 @@ pub(super) async fn no_such_page(request: Request) -> Problem {
 pub(super) async fn no_such_method(request: Request) -> Problem {
     let detail = format!("{} does not take {}", request.uri().path(), request.method());
     Refusal::new(Code::MethodNotAllowed, detail).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_is_our_own_by_sec_fetch_site_or_else_by_its_origin() {
+        let https = "https://shop.test/";
+        for (public_url, name, value, own) in [
+            (https, "sec-fetch-site", "same-origin", true),
+            (https, "sec-fetch-site", "none", true),
+            (https, "sec-fetch-site", "same-site", false),
+            (https, "sec-fetch-site", "cross-site", false),
+            (https, "origin", "https://shop.test", true),
+            ("https://shop.test:443", "origin", "https://shop.test", true),
+            (https, "origin", "https://unit.shop.test", false),
+            (https, "origin", "http://shop.test", false),
+            (https, "origin", "https://shop.test:8443", false),
+            (https, "origin", "https://shop.test.evil.test", false),
+            (https, "origin", "null", false),
+            ("http://shop.test", "origin", "null", true),
+            ("http://shop.test", "origin", "http://unit.shop.test", false),
+            (https, "accept", "text/html", true),
+        ] {
+            let headers = HeaderMap::from_iter([(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )]);
+            assert_eq!(is_own_form(&headers, public_url), own, "{public_url} {name}: {value}");
+        }
+        let mut both = HeaderMap::new();
+        both.insert("sec-fetch-site", HeaderValue::from_static("same-site"));
+        both.insert("origin", HeaderValue::from_static("https://shop.test"));
+        assert!(!is_own_form(&both, https));
+    }
 }

@@ -1,7 +1,8 @@
 //! How many requests a source may make: `create_per_minute` that create something, and 120 times
 //! as many others. A minute's worth may come at once and fills up evenly. A source that many
 //! people share has ten times as much of both, unpaid holds included. Counted in memory, by node.
-//! Health, metrics, the gate and operators are not counted. Called by a layer.
+//! Health, metrics, the gate and operators are not counted, except API keys that are none of ours:
+//! six times `create_per_minute`. Called by a layer, and by authentication.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -34,8 +35,22 @@ pub struct Limits {
     budgets: Mutex<Budgets>,
 }
 
-/// The source's name, and whether it is about creating.
-type Key = (String, bool);
+/// API keys that are none of ours, a minute, as a multiple.
+const WRONG_KEYS_FACTOR: u64 = 6;
+
+/// What is counted apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    /// Takes an address.
+    Creates,
+    /// Everything else of customers.
+    Other,
+    /// An API key that is none of ours.
+    WrongKey,
+}
+
+/// The source's name, and what it does.
+type Key = (String, Kind);
 
 /// Until when what each source did lasts, had it done it evenly, in microseconds (GCRA).
 #[derive(Debug, Default)]
@@ -51,21 +66,36 @@ impl Limits {
     }
 
     /// Takes one request out of the budget; the seconds to wait when it is used up.
-    fn take(&self, source: &Source, creates: bool, now: Timestamp) -> Result<(), u64> {
+    pub(super) fn take(&self, source: &Source, kind: Kind, now: Timestamp) -> Result<(), u64> {
+        self.spend(source, kind, now, true)
+    }
+
+    /// Whether one more would be in the budget; the seconds to wait when it is used up.
+    pub(super) fn allow(&self, source: &Source, kind: Kind, now: Timestamp) -> Result<(), u64> {
+        self.spend(source, kind, now, false)
+    }
+
+    fn spend(&self, source: &Source, kind: Kind, now: Timestamp, take: bool) -> Result<(), u64> {
         let factor = if source.shared { SHARED_FACTOR } else { 1 };
-        let others = if creates { 1 } else { OTHERS_FACTOR };
-        let budget = (self.create_per_minute * others * factor).max(1);
+        let of_kind = match kind {
+            Kind::Creates => 1,
+            Kind::Other => OTHERS_FACTOR,
+            Kind::WrongKey => WRONG_KEYS_FACTOR,
+        };
+        let budget = (self.create_per_minute * of_kind * factor).max(1);
         let cost = (MINUTE_US / i64::try_from(budget).unwrap_or(MINUTE_US)).max(1);
         let now = now.millis().saturating_mul(1000);
         let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
-        let used = budgets.entry((source.name.clone(), creates), now);
+        let used = budgets.entry((source.name.clone(), kind), now);
         // A clock that was set back must not shut anybody out.
         let from = if *used > now + MINUTE_US { now } else { (*used).max(now) };
         let too_much = from + cost - now - MINUTE_US;
         if too_much > 0 {
             return Err(u64::try_from(too_much).unwrap_or(0).div_ceil(1_000_000).max(1));
         }
-        *used = from + cost;
+        if take {
+            *used = from + cost;
+        }
         Ok(())
     }
 }
@@ -85,28 +115,30 @@ impl Budgets {
     }
 }
 
-/// True for calls that take an address. Those of pages are named by `Router::route` patterns in
-/// `pages`: `/resources/{id}` and `/leases/{id}/more`.
-fn creates(request: &Request) -> bool {
+/// Calls that take an address are counted apart. Those of pages are named by `Router::route`
+/// patterns in `pages`: `/resources/{id}` and `/leases/{id}/more`.
+fn kind(request: &Request) -> Kind {
     let path = request.uri().path();
     let call = ["/leases", "/invoices", "/donations", "/bids", "/investments"];
     let of_api = path.starts_with("/v1/") && call.iter().any(|end| path.ends_with(end));
     let of_page = path.starts_with("/resources/") || path.ends_with("/more");
-    request.method() == Method::POST && (of_api || of_page)
+    let creates = request.method() == Method::POST && (of_api || of_page);
+    if creates { Kind::Creates } else { Kind::Other }
 }
 
 /// Answers 429 with Retry-After when a source's budget is used up.
 pub async fn limit(State(state): State<HttpState>, request: Request, next: Next) -> Response {
     let source = state.sources.find(request.headers(), request.extensions());
-    match state.limits.take(&source, creates(&request), state.clock.now()) {
+    match state.limits.take(&source, kind(&request), state.clock.now()) {
         Ok(()) => next.run(request).await,
-        Err(seconds) => {
-            let detail = format!("too many requests; try again in {seconds} s");
-            Problem::from(Refusal::new(Code::RateLimited, detail))
-                .retry_after(seconds)
-                .into_response()
-        }
+        Err(seconds) => too_many("requests", seconds).into_response(),
     }
+}
+
+/// Too many of `what` from one source.
+pub(super) fn too_many(what: &str, seconds: u64) -> Problem {
+    let detail = format!("too many {what}; try again in {seconds} s");
+    Problem::from(Refusal::new(Code::RateLimited, detail)).retry_after(seconds)
 }
 
 #[cfg(test)]
@@ -119,46 +151,58 @@ mod tests {
         Source { name: name.into(), shared: false }
     }
 
-    fn until_refused(limits: &Limits, source: &Source, creates: bool, now: Timestamp) -> u64 {
-        (0..).find(|_| limits.take(source, creates, now).is_err()).unwrap()
+    fn until_refused(limits: &Limits, source: &Source, kind: Kind, now: Timestamp) -> u64 {
+        (0..).find(|_| limits.take(source, kind, now).is_err()).unwrap()
     }
 
     #[test]
     fn a_budget_is_used_up_and_fills_again_evenly() {
         let (limits, one) = (Limits::new(10), source("10.0.0.1"));
-        assert_eq!(until_refused(&limits, &one, true, NOW), 10);
-        assert_eq!(limits.take(&one, true, NOW), Err(6));
-        assert_eq!(limits.take(&one, true, NOW.plus_millis(5001)), Err(1));
-        assert!(limits.take(&one, true, NOW.plus_s(6)).is_ok());
-        assert_eq!(limits.take(&one, true, NOW.plus_s(6)), Err(6));
-        assert_eq!(until_refused(&limits, &source("10.0.0.2"), true, NOW), 10);
+        assert_eq!(until_refused(&limits, &one, Kind::Creates, NOW), 10);
+        assert_eq!(limits.take(&one, Kind::Creates, NOW), Err(6));
+        assert_eq!(limits.take(&one, Kind::Creates, NOW.plus_millis(5001)), Err(1));
+        assert!(limits.take(&one, Kind::Creates, NOW.plus_s(6)).is_ok());
+        assert_eq!(limits.take(&one, Kind::Creates, NOW.plus_s(6)), Err(6));
+        assert_eq!(until_refused(&limits, &source("10.0.0.2"), Kind::Creates, NOW), 10);
     }
 
     #[test]
     fn reading_has_a_larger_budget_and_a_shared_source_more_of_both() {
         let limits = Limits::new(10);
         let shared = Source { shared: true, name: "10.0.0.9".into() };
-        assert_eq!(until_refused(&limits, &source("10.0.0.1"), false, NOW), 1200);
-        assert_eq!(until_refused(&limits, &shared, true, NOW), 100);
-        assert_eq!(until_refused(&limits, &shared, false, NOW), 12_000);
+        assert_eq!(until_refused(&limits, &source("10.0.0.1"), Kind::Other, NOW), 1200);
+        assert_eq!(until_refused(&limits, &shared, Kind::Creates, NOW), 100);
+        assert_eq!(until_refused(&limits, &shared, Kind::Other, NOW), 12_000);
+    }
+
+    #[test]
+    fn wrong_keys_have_a_budget_of_their_own_that_looking_does_not_use_up() {
+        let (limits, one) = (Limits::new(10), source("10.0.0.1"));
+        for _ in 0..100 {
+            limits.allow(&one, Kind::WrongKey, NOW).unwrap();
+        }
+        assert_eq!(until_refused(&limits, &one, Kind::WrongKey, NOW), 60);
+        assert_eq!(limits.allow(&one, Kind::WrongKey, NOW), Err(1));
+        assert!(limits.take(&one, Kind::Creates, NOW).is_ok());
+        assert!(limits.allow(&one, Kind::WrongKey, NOW.plus_s(1)).is_ok());
     }
 
     #[test]
     fn a_clock_that_is_set_back_shuts_nobody_out() {
         let (limits, one) = (Limits::new(10), source("10.0.0.1"));
-        until_refused(&limits, &one, true, NOW);
-        assert!(limits.take(&one, true, NOW.minus_s(3600)).is_ok());
+        until_refused(&limits, &one, Kind::Creates, NOW);
+        assert!(limits.take(&one, Kind::Creates, NOW.minus_s(3600)).is_ok());
     }
 
     #[test]
     fn sources_beyond_what_is_remembered_share_one_budget() {
         let limits = Limits::new(10);
         for n in 0..MOST_SOURCES {
-            limits.take(&source(&n.to_string()), true, NOW).unwrap();
+            limits.take(&source(&n.to_string()), Kind::Creates, NOW).unwrap();
         }
-        assert_eq!(until_refused(&limits, &source("a"), true, NOW), 10);
-        assert_eq!(until_refused(&limits, &source("b"), true, NOW), 0);
-        assert!(limits.take(&source("b"), true, NOW.plus_s(60)).is_ok());
+        assert_eq!(until_refused(&limits, &source("a"), Kind::Creates, NOW), 10);
+        assert_eq!(until_refused(&limits, &source("b"), Kind::Creates, NOW), 0);
+        assert!(limits.take(&source("b"), Kind::Creates, NOW.plus_s(60)).is_ok());
         let left = limits.budgets.lock().unwrap().used.len();
         assert!(left < 10, "{left} sources whose budget is full again were kept");
     }

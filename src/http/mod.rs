@@ -5,11 +5,13 @@ pub mod api;
 pub mod auth;
 pub mod create;
 pub mod error;
+pub mod fresh;
 pub mod json;
 mod layers;
 pub mod limits;
 pub mod openapi;
 pub mod pages;
+pub mod serve;
 pub mod source;
 pub mod streams;
 #[cfg(test)]
@@ -60,6 +62,8 @@ pub struct HttpState {
     pub limits: Arc<limits::Limits>,
     /// Wakes whoever waits for a change, and knows who may pass the gate.
     pub live: Live,
+    /// Answers kept for a moment.
+    pub kept: Arc<fresh::Kept>,
     /// Streams that are open.
     pub streams: Arc<streams::Streams>,
     /// Asks the follower to read blocks again.
@@ -116,7 +120,7 @@ pub fn router(state: HttpState, more: Router<HttpState>) -> Router {
         .layer(layers::not_stored());
     let pages = pages::router()
         .merge(more)
-        .layer(middleware::from_fn(layers::own_forms))
+        .layer(middleware::from_fn_with_state(state.clone(), layers::own_forms))
         .layer(timed())
         .layer(limited);
     calls

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::path::{Operation, ParameterIn};
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
@@ -21,6 +21,8 @@ use super::json::Path;
 use super::{HttpState, Problem, api, layers};
 use crate::app::{Code, Refusal};
 
+/// What is below takes an API key, whatever it is.
+const ADMIN: &str = "/v1/admin/";
 const PROBLEM_JSON: &str = "application/problem+json";
 
 /// Swagger UI sets styles on its elements and has small pictures in its style sheet.
@@ -105,7 +107,7 @@ pub(super) fn routers() -> Routers {
     described().0
 }
 
-/// What is not written down with each call: its name, and the problems that it can have.
+/// What is not written down with each call: its name, who may, and the problems that it can have.
 fn describe_all(document: &mut Document) {
     for (path, item) in &mut document.paths.paths {
         let all = [
@@ -118,6 +120,10 @@ fn describe_all(document: &mut Document) {
         for (method, operation) in all {
             let Some(operation) = operation else { continue };
             operation.operation_id = Some(operation_id(method, path));
+            if path.starts_with(ADMIN) {
+                let none: [&str; 0] = [];
+                operation.security = Some(vec![SecurityRequirement::new("api_key", none)]);
+            }
             describe_refusals_of(operation, path);
             describe_problems_of(operation);
         }
@@ -139,7 +145,7 @@ fn describe_refusals_of(operation: &mut Operation, path: &str) {
     };
     let (ids, query) = (takes(ParameterIn::Path), takes(ParameterIn::Query));
     let body = operation.request_body.is_some();
-    let admin = path.starts_with("/v1/admin/");
+    let admin = path.starts_with(ADMIN);
     let all = [
         (body, "400", "bad_json"),
         (admin, "401", "unauthorized"),

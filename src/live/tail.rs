@@ -12,7 +12,7 @@ use crate::app::readiness::ReadinessReceiver;
 use crate::db::event::Event;
 use crate::db::running::Running;
 use crate::db::terms::Offer;
-use crate::db::{self, Conn, DbError};
+use crate::db::{self, Conn, DbError, Touched};
 
 use super::{Live, Subject};
 
@@ -40,6 +40,7 @@ impl Tail {
 
     pub async fn run(mut self, mut readiness: ReadinessReceiver) -> Infallible {
         let mut hint = self.live.inner.db.subscribe();
+        let mut touched = self.live.inner.db.touched();
         loop {
             // What comes from here on is heard of in this step or the next.
             hint.mark_unchanged();
@@ -57,8 +58,18 @@ impl Tail {
                     () = &mut next => break,
                     Ok(()) = hint.changed(), if failed.is_ok() => break,
                     Ok(()) = readiness.changed() => {}
+                    touched = touched.recv() => self.nudge(touched.unwrap_or(Touched::Anything)),
                 }
             }
+        }
+    }
+
+    /// Wakes who follows what changed without an event.
+    fn nudge(&self, touched: Touched) {
+        let topics = &self.live.inner.topics;
+        match touched {
+            Touched::One(id) => topics.nudge(&Subject::id(&id)),
+            Touched::Anything => topics.nudge_all(),
         }
     }
 

@@ -10,13 +10,15 @@ use super::gate::Closed;
 use super::tail::Tail;
 use super::{Live, Subject, wait_for};
 use crate::app::act_on_lease::{ActOnLease, Action};
+use crate::app::change_params::ChangeParams;
 use crate::app::operate::PauseResource;
 use crate::app::readiness::Readiness;
 use crate::clock::Clock;
 use crate::db::testing::{each, each_place};
-use crate::db::{Db, DbError, NewEvent, Tx, WriteItem};
+use crate::db::{Backend, Db, DbError, NewEvent, Tx, WriteItem};
 use crate::domain::ids::LeaseId;
 use crate::domain::jwk::SigningKey;
+use crate::domain::resource::ParamRule;
 use crate::domain::resource::tests::gpu;
 use crate::domain::token::{Claims, Subject as TokenSubject, sign};
 use crate::worker::rig::Rig;
@@ -239,12 +241,14 @@ fn a_long_poll_answers_at_the_next_change_or_at_once_when_it_was_already() {
         let (live, mut tail) = news(&db).await;
         let shutdown = CancellationToken::new();
         let wait = async |after_seq: u64, wait_s: u64| {
-            wait_for(&live, &db, lease.as_str(), after_seq, wait_s, &shutdown).await.unwrap()
+            wait_for(&live, &db, &lease, after_seq, wait_s, &shutdown).await.unwrap()
         };
         let seq = rig.lease(&lease).await.seq;
         assert_eq!(wait(seq - 1, 60).await.unwrap().seq, seq, "at once");
         assert_eq!(wait(seq, 0).await.unwrap().seq, seq, "the time is over");
-        assert!(wait_for(&live, &db, "lse_none", 0, 60, &shutdown).await.unwrap().is_none());
+        assert!(
+            wait_for(&live, &db, &LeaseId::new([9; 16]), 0, 60, &shutdown).await.unwrap().is_none()
+        );
         let pay = async {
             rig.pay(&[(invoice.script_pubkey.clone(), 1000)]);
             rig.chain.mine_pending();
@@ -256,5 +260,49 @@ fn a_long_poll_answers_at_the_next_change_or_at_once_when_it_was_already() {
         assert!(found.seq > seq);
         shutdown.cancel();
         assert_eq!(wait(found.seq, 60).await.unwrap().seq, found.seq, "shutdown ends it");
+    });
+}
+
+#[test]
+fn new_params_wake_who_follows_the_lease_on_every_node() {
+    each_place(async |place| {
+        let one = place.open().await;
+        let other = match place.backend() {
+            Backend::Postgres => Some(place.open().await),
+            Backend::Sqlite => None,
+        };
+        let mut terms = gpu();
+        terms.params.insert("name".into(), ParamRule::default());
+        let rig = Rig::new(one.db.clone(), terms).await;
+        let (lease, _) = rig.request(7200).await;
+        let live = Live::new(other.as_ref().unwrap_or(&one).db.clone());
+        let (shutdown, seq) = (CancellationToken::new(), rig.lease(&lease).await.seq);
+        let (_sender, readiness) = tokio::sync::watch::channel(Readiness::default());
+        let follow = live.clone().run(readiness, shutdown.clone());
+        let change = async {
+            let mut followed = live.subscribe(Subject::id(lease.as_str()));
+            // The log is followed and the other node listens: what was before wakes nobody later.
+            while live.gate().knows(None).is_err() {
+                tokio::task::yield_now().await;
+            }
+            for n in 1_u64.. {
+                let params =
+                    serde_json::Map::from_iter([("name".to_owned(), n.to_string().into())]);
+                let item = ChangeParams { lease: lease.clone(), params };
+                assert_eq!(one.db.write(item).await.unwrap().seq, seq + n);
+                let woken = tokio::time::timeout(Duration::from_secs(2), followed.changed()).await;
+                // A node that has just begun to listen may not have heard of the first ones.
+                if woken.is_ok() && n > 1 {
+                    break;
+                }
+            }
+            shutdown.cancel();
+        };
+        let both = async { tokio::join!(follow, change).0 };
+        tokio::time::timeout(Duration::from_secs(30), both).await.unwrap().unwrap();
+        if let Some(other) = other {
+            other.stop().await;
+        }
+        one.stop().await;
     });
 }

@@ -92,6 +92,13 @@ impl Topics {
         }
     }
 
+    /// Wakes everybody: what changed is not known.
+    pub fn nudge_all(&self) {
+        for topic in self.lock().values() {
+            topic.mark.send_modify(|mark| mark.nudges += 1);
+        }
+    }
+
     /// How many subjects are followed.
     pub fn len(&self) -> usize {
         self.lock().len()

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::db::lease::LeaseRow;
 use crate::db::{self, Db, DbError};
+use crate::domain::ids::LeaseId;
 
 use super::{Live, Subject};
 
@@ -20,12 +21,12 @@ pub const LONGEST_WAIT_S: u64 = 60;
 pub async fn wait_for(
     live: &Live,
     db: &Db,
-    id: &str,
+    id: &LeaseId,
     after_seq: u64,
     wait_s: u64,
     shutdown: &CancellationToken,
 ) -> Result<Option<LeaseRow>, DbError> {
-    let mut subscription = live.subscribe(Subject::id(id));
+    let mut subscription = live.subscribe(Subject::id(id.as_str()));
     let over = tokio::time::sleep(Duration::from_secs(wait_s.min(LONGEST_WAIT_S)));
     tokio::pin!(over);
     let mut found = read(db, id).await?;
@@ -42,7 +43,7 @@ pub async fn wait_for(
     Ok(found)
 }
 
-async fn read(db: &Db, id: &str) -> Result<Option<LeaseRow>, DbError> {
+async fn read(db: &Db, id: &LeaseId) -> Result<Option<LeaseRow>, DbError> {
     let mut conn = db.read().await?;
-    db::lease::find(&mut conn, id).await
+    db::lease::find(&mut conn, id.as_str()).await
 }

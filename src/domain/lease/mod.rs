@@ -96,6 +96,25 @@ pub enum What {
     Expired,
 }
 
+impl What {
+    /// snake_case, as it is stored and shown.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Credit(_) => "credit",
+            Self::Reversal { .. } => "reversal",
+            Self::Restoration { .. } => "restoration",
+            Self::Started { .. } => "started",
+            Self::Ready => "ready",
+            Self::Suspended => "suspended",
+            Self::Resumed => "resumed",
+            Self::Returned => "returned",
+            Self::Revoked => "revoked",
+            Self::Failed => "failed",
+            Self::Expired => "expired",
+        }
+    }
+}
+
 /// A fact of a lease with its moment. `n` counts a lease's entries from 1, in fold order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {

@@ -1,9 +1,8 @@
 //! What lease tokens are worth, for whoever guards something: introspection, published keys.
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::rejection::FormRejection;
+use axum::extract::{Form, State};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -14,7 +13,7 @@ use crate::app::{Code, Refusal};
 use crate::domain::jwk::key_set;
 use crate::http::auth::{Operator, Scope};
 use crate::http::error::ProblemBody;
-use crate::http::json::too_large;
+use crate::http::json::unfit_form;
 use crate::http::{HttpState, Problem};
 use crate::live::gate::Closed;
 
@@ -35,24 +34,25 @@ struct Introspection {
 
 /// What a lease token is worth now (RFC 7662). Needs an API key with scope `read`.
 #[utoipa::path(post, path = "/v1/introspect", tag = "access",
+    security(("api_key" = [])),
     request_body(content = String, content_type = "application/x-www-form-urlencoded",
         description = "token=…"),
     responses((status = 200, description = "Active or not", body = Introspection),
+        (status = 400, description = "invalid_request: not one token", body = ProblemBody),
         (status = 401, description = "unauthorized", body = ProblemBody),
         (status = 403, description = "forbidden", body = ProblemBody),
+        (status = 415, description = "unsupported_media_type", body = ProblemBody),
         (status = 503, description = "not_ready: changes were not heard of", body = ProblemBody)))]
 async fn introspect(
     State(state): State<HttpState>,
     operator: Operator,
-    body: Result<Bytes, BytesRejection>,
+    form: Result<Form<Vec<(String, String)>>, FormRejection>,
 ) -> Result<Json<Introspection>, Problem> {
     operator.may(Scope::Read)?;
-    let body = body.map_err(too_large)?;
-    let body = String::from_utf8_lossy(&body);
-    let token = body.split('&').find_map(|pair| pair.strip_prefix("token="));
-    let Some(token) = token else {
-        let detail = "send token=… as application/x-www-form-urlencoded";
-        return Err(Refusal::new(Code::InvalidRequest, detail).into());
+    let Form(form) = form.map_err(unfit)?;
+    let mut tokens = form.iter().filter(|(name, _)| name == "token");
+    let (Some((_, token)), None) = (tokens.next(), tokens.next()) else {
+        return Err(no_token("send token=… once"));
     };
     let claims =
         match state.live.gate().check(None, token, &state.keys.published, state.clock.now()) {
@@ -63,6 +63,20 @@ async fn introspect(
             Err(_) => None,
         };
     Ok(Json(Introspection { active: claims.is_some(), claims }))
+}
+
+/// Without a token, or with several: 400, as OAuth says (RFC 6749 section 5.2).
+fn no_token(detail: &str) -> Problem {
+    Problem::from(Refusal::new(Code::InvalidRequest, detail)).bad_request()
+}
+
+fn unfit(rejection: FormRejection) -> Problem {
+    match rejection {
+        FormRejection::BytesRejection(_) | FormRejection::InvalidFormContentType(_) => {
+            unfit_form(rejection)
+        }
+        _ => no_token("the body is not a form"),
+    }
 }
 
 /// The keys that lease tokens are verified with (RFC 7517).

@@ -1,5 +1,5 @@
 //! The gate: a proxy asks whether a request may pass (nginx `auth_request`, Caddy `forward_auth`,
-//! Traefik `forwardAuth`). Answered from memory; only `?deny=402` reads the price.
+//! Traefik `forwardAuth`). Answered from memory; only `?deny=402` reads the price, once a second.
 
 use axum::Json;
 use axum::extract::State;
@@ -13,12 +13,16 @@ use utoipa_axum::routes;
 
 use crate::app::read::{self, PriceView};
 use crate::app::{Code, Refusal};
+use crate::db;
 use crate::domain::bearer::Bearer;
 use crate::http::auth::bearer;
 use crate::http::error::ProblemBody;
 use crate::http::json::{Path, Query};
 use crate::http::{HttpState, Problem};
 use crate::live::gate::{Closed, Pass};
+
+/// How long prices are good for, in milliseconds: a site's every visitor may be refused with one.
+const OFFERED_KEPT_MS: i64 = 1000;
 
 pub(super) fn router() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new().routes(routes!(gate))
@@ -27,7 +31,7 @@ pub(super) fn router() -> OpenApiRouter<HttpState> {
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 struct GateQuery {
-    /// `402` tells programs what to pay and how, instead of 401.
+    /// How to refuse: `401`, or `402`, which tells programs what to pay and how.
     deny: Option<u16>,
 }
 
@@ -69,6 +73,7 @@ struct PaymentRequired {
 
 /// For proxies: whether the bearer of a lease token may use a resource now.
 #[utoipa::path(get, path = "/v1/gate/{resource}", tag = "access",
+    security((), ("lease_token" = [])),
     params(("resource" = String, Path, description = "The resource's id"), GateQuery),
     responses((status = 204, description = "May pass", headers(
             ("x-leasehold-lease" = String, description = "The lease"),
@@ -78,6 +83,7 @@ struct PaymentRequired {
         (status = 402, description = "The same with `?deny=402`: what to pay and how",
             body = PaymentRequired, content_type = "application/problem+json"),
         (status = 404, description = "unknown_resource", body = ProblemBody),
+        (status = 422, description = "invalid_request: another `deny`", body = ProblemBody),
         (status = 503, description = "not_ready: changes were not heard of", body = ProblemBody)))]
 async fn gate(
     State(state): State<HttpState>,
@@ -85,6 +91,10 @@ async fn gate(
     Query(query): Query<GateQuery>,
     parts: Parts,
 ) -> Result<Response, Problem> {
+    if let Some(other) = query.deny.filter(|deny| !matches!(deny, 401 | 402)) {
+        let detail = format!("deny is {other}; allowed are 401 and 402");
+        return Err(Refusal::field(Code::InvalidRequest, "/deny", detail).into());
+    }
     // What belongs to the guarded site itself, such as Basic, is no lease token.
     let token = match bearer(&parts) {
         Ok(Some(Bearer::LeaseToken(token))) => Some(token),
@@ -143,8 +153,12 @@ fn checkout(state: &HttpState, resource: &str) -> String {
 }
 
 async fn payment_required(state: &HttpState, resource: &str) -> Result<Response, Problem> {
-    let found = read::resources(&state.db, Some(resource)).await?.pop();
-    let view = found.ok_or_else(Problem::internal)?;
+    let list = async { db::terms::list(&mut state.db.read().await?).await };
+    let when = (state.clock.now(), OFFERED_KEPT_MS);
+    let offered = state.kept.offered.get("", when, |_| true, list).await?;
+    let offered = offered.into_iter().filter(|one| one.retired_at.is_none());
+    let found = offered.map(|one| one.terms.terms).find(|terms| terms.id == resource);
+    let terms = found.ok_or_else(|| read::unknown_resource(resource))?;
     let base = &state.shop.public_url;
     let body = PaymentRequired {
         kind: "/docs#payment_required",
@@ -154,9 +168,9 @@ async fn payment_required(state: &HttpState, resource: &str) -> Result<Response,
             Authorization: Bearer",
         code: "payment_required",
         resource: resource.to_owned(),
-        price: view.price,
-        min_duration_s: view.min_duration_s,
-        max_duration_s: view.max_duration_s,
+        price: PriceView { sat: terms.price.sat, per_s: terms.price.per_s },
+        min_duration_s: terms.min_duration_s,
+        max_duration_s: terms.max_duration_s,
         links: PaymentLinks {
             checkout: checkout(state, resource),
             quote: format!("{base}/v1/resources/{resource}/quote"),

@@ -1,5 +1,7 @@
 //! For supervisors and monitoring.
 
+use std::convert::Infallible;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -10,9 +12,14 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::readiness::NodeNow;
-use crate::db;
+use crate::db::{self, Db, DbError};
 use crate::domain::time::Timestamp;
 use crate::http::{HttpState, Problem};
+
+/// How long it is believed that the database answers, or does not, in milliseconds.
+const READY_KEPT_MS: i64 = 1000;
+/// How long counts of rows are good for, in milliseconds.
+const COUNTS_KEPT_MS: i64 = 5000;
 
 pub(super) fn router() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new().routes(routes!(alive)).routes(routes!(ready)).routes(routes!(metrics))
@@ -52,13 +59,10 @@ struct Ready {
         (status = 503, description = "Something is not", body = Ready)))]
 async fn ready(State(state): State<HttpState>) -> (StatusCode, Json<Ready>) {
     let now = state.readiness.borrow().clone();
-    let database = match state.db.read().await {
-        Ok(mut conn) => match db::chain::tip(&mut conn).await {
-            Ok(_) => Part { ok: true, detail: "answers".into() },
-            Err(error) => Part { ok: false, detail: error.to_string() },
-        },
-        Err(error) => Part { ok: false, detail: error.to_string() },
-    };
+    let look = async { Ok::<_, Infallible>(look_at(&state.db).await.err().map(|e| e.to_string())) };
+    let when = (state.clock.now(), READY_KEPT_MS);
+    let wrong = state.kept.database.get("", when, |_| true, look).await.unwrap_or_default();
+    let database = Part { ok: wrong.is_none(), detail: wrong.unwrap_or_else(|| "answers".into()) };
     let detail = match &now.node {
         NodeNow::Trusted => "followed to its tip".to_owned(),
         NodeNow::CatchingUp => format!("catching up, {} blocks behind", now.lag),
@@ -83,17 +87,23 @@ async fn ready(State(state): State<HttpState>) -> (StatusCode, Json<Ready>) {
     (status, Json(body))
 }
 
+async fn look_at(db: &Db) -> Result<(), DbError> {
+    let mut conn = db.read().await?;
+    db::chain::tip(&mut conn).await.map(|_| ())
+}
+
 /// Metrics for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "health",
     responses((status = 200, description = "Prometheus text format", body = String)))]
 async fn metrics(State(state): State<HttpState>) -> Result<Response, Problem> {
-    count(&state).await?;
+    let when = (state.clock.now(), COUNTS_KEPT_MS);
+    state.kept.counts.get("", when, |()| true, count(&state)).await?;
     let text = state.metrics.as_ref().map(|handle| handle.render()).unwrap_or_default();
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     Ok((kind, text).into_response())
 }
 
-/// Counts what is in the database at each scrape.
+/// Counts what is in the database, for a scrape.
 async fn count(state: &HttpState) -> Result<(), Problem> {
     let mut conn = state.db.read().await?;
     let gauge = |value: u64| f64::from(u32::try_from(value).unwrap_or(u32::MAX));

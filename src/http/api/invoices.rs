@@ -55,6 +55,7 @@ async fn picture(
 
 /// Give an invoice up before anything came. The address stays watched for ever.
 #[utoipa::path(post, path = "/v1/invoices/{id}/cancel", tag = "invoices",
+    security(("claim_token" = [])),
     params(("id" = String, Path, description = "The invoice's id")),
     responses((status = 200, description = "The invoice", body = InvoiceView),
         (status = 401, description = "unauthorized", body = ProblemBody),

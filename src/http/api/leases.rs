@@ -20,12 +20,12 @@ use crate::app::request_lease::RequestLease;
 use crate::app::view::{self, InvoiceView, LeaseView};
 use crate::app::{Code, Refusal, read};
 use crate::db::lease::LeaseRow;
-use crate::domain::bearer::{Origin, token_hash};
+use crate::domain::bearer::token_hash;
 use crate::domain::ids::LeaseId;
 use crate::domain::lease::snapshot::LeaseState;
 use crate::domain::token::{Claims, Subject, sign};
-use crate::http::auth::Holder;
-use crate::http::create::{Creating, answer, nonce};
+use crate::http::auth::{ClaimToken, Holder};
+use crate::http::create::{Creating, Renewal, answer};
 use crate::http::error::ProblemBody;
 use crate::http::json::{Body, Path, Query};
 use crate::http::source::Source;
@@ -93,16 +93,16 @@ struct HeldLease {
     access: Option<Value>,
 }
 
-/// A lease as anybody sees it; `params` and `access` only with the claim token.
+/// A lease as anybody sees it, with more for its holder.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes two answers")]
 struct AnyLease {
     /// What everybody sees.
     #[serde(flatten)]
     lease: LeaseView,
-    /// What its holder handed in.
+    /// With the claim token: what its holder handed in.
     params: Option<BTreeMap<String, String>>,
-    /// How to get in; `null` for a resource that needs no more than the lease's token.
+    /// With the claim token: how to get in.
     #[schema(value_type = Option<Object>)]
     access: Option<Value>,
 }
@@ -123,6 +123,7 @@ pub(super) fn checked_address(
 
 /// Ask for time on a resource: an address of its own, and a claim token that manages it.
 #[utoipa::path(post, path = "/v1/leases", tag = "leases", request_body = NewLease,
+    security((), ("claim_token" = [])),
     params(("idempotency-key" = Option<String>, Header, description = "Ask twice, create once")),
     responses((status = 201, description = "The lease, its first invoice and its claim token",
             body = NewLeaseAnswer),
@@ -173,11 +174,13 @@ struct Wait {
 
 /// A lease as anybody sees it; with the claim token also `params` and `access`.
 #[utoipa::path(get, path = "/v1/leases/{id}", tag = "leases",
+    security((), ("claim_token" = [])),
     params(("id" = String, Path, description = "The lease's id"), Wait),
     responses((status = 200, description = "The lease; params and access only with the claim \
             token", body = AnyLease, headers(("etag" = String, description = "For If-None-Match"))),
         (status = 304, description = "Unchanged since If-None-Match"),
         (status = 401, description = "unauthorized", body = ProblemBody),
+        (status = 403, description = "forbidden", body = ProblemBody),
         (status = 404, description = "not_found", body = ProblemBody)))]
 async fn find(
     State(state): State<HttpState>,
@@ -222,7 +225,8 @@ async fn wait_for(state: &HttpState, id: &str, wait: &Wait) -> Result<LeaseRow, 
         return Ok(read::lease(&state.db, id).await?);
     }
     let HttpState { live, db, shutdown, .. } = state;
-    let row = live::wait_for(live, db, id, wait.after_seq, wait.wait_s, shutdown).await?;
+    let lease = lease_id(id)?;
+    let row = live::wait_for(live, db, &lease, wait.after_seq, wait.wait_s, shutdown).await?;
     row.ok_or_else(|| no_lease(id).into())
 }
 
@@ -307,6 +311,7 @@ struct TokenAnswer {
 
 /// A signed, short-lived proof of the lease, verified offline with the published keys.
 #[utoipa::path(post, path = "/v1/leases/{id}/token", tag = "leases",
+    security(("claim_token" = [])),
     params(("id" = String, Path, description = "The lease's id")),
     responses((status = 200, description = "The token", body = TokenAnswer),
         (status = 401, description = "unauthorized", body = ProblemBody),
@@ -348,6 +353,7 @@ struct LeaseChange {
 
 /// Hand in other parameters.
 #[utoipa::path(patch, path = "/v1/leases/{id}", tag = "leases", request_body = LeaseChange,
+    security(("claim_token" = [])),
     params(("id" = String, Path, description = "The lease's id")),
     responses((status = 200, description = "The lease", body = HeldLease),
         (status = 401, description = "unauthorized", body = ProblemBody),
@@ -368,6 +374,7 @@ async fn change(
 
 /// Give the lease back; what is unused can be refunded.
 #[utoipa::path(post, path = "/v1/leases/{id}/return", tag = "leases",
+    security(("claim_token" = [])),
     params(("id" = String, Path, description = "The lease's id")),
     responses((status = 200, description = "The lease", body = LeaseView),
         (status = 401, description = "unauthorized", body = ProblemBody),
@@ -394,19 +401,32 @@ struct RotatedClaim {
 
 /// Replace the claim token of this lease and of everything under the same claim.
 #[utoipa::path(post, path = "/v1/leases/{id}/rotate-claim", tag = "leases",
-    params(("id" = String, Path, description = "The lease's id")),
+    security(("claim_token" = [])),
+    params(("id" = String, Path, description = "The lease's id"),
+        ("idempotency-key" = Option<String>, Header,
+            description = "Ask again with the old token and get the same new one")),
     responses((status = 200, description = "The new token", body = RotatedClaim),
         (status = 401, description = "unauthorized", body = ProblemBody),
         (status = 403, description = "forbidden", body = ProblemBody)))]
 async fn rotate(
     State(state): State<HttpState>,
     Path(id): Path<String>,
-    holder: Holder,
+    ClaimToken(old): ClaimToken,
+    headers: HeaderMap,
 ) -> Result<Json<RotatedClaim>, Problem> {
-    let row = held(&state, &id, &holder).await?;
+    let claim = read::lease(&state.db, &id).await?.claim;
     let endpoint = format!("/v1/leases/{id}/rotate-claim");
-    let claim_token = state.keys.claim_secret.token(&endpoint, Origin::Nonce(&nonce()?), &[]);
-    let item = RotateClaim { claim: row.claim, token_hash: token_hash(&claim_token) };
-    state.db.write(item).await?;
-    Ok(Json(RotatedClaim { claim_token }))
+    let old_hash = token_hash(&old);
+    let secret = &state.keys.claim_secret;
+    let made = Renewal::new(&headers, &endpoint, &old_hash, &[], |origin, asked| {
+        secret.token(&endpoint, origin, asked)
+    })?;
+    let token_hash = token_hash(&made.secret);
+    let now = state.clock.now();
+    let item = RotateClaim { claim, old_hash, token_hash, key: made.key, now };
+    state.db.write(item).await.map_err(|error| match error.refusal().map(|why| why.code) {
+        Some(Code::Unauthorized) => Problem::from(error).bad_token(),
+        _ => error.into(),
+    })?;
+    Ok(Json(RotatedClaim { claim_token: made.secret }))
 }

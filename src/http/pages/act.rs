@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use axum::extract::{Form, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::{Map, Value};
 
 use super::show::{ResourcePage, claim_cookie, token_for};
-use super::{COOKIE, Wrong, render};
+use super::{Wrong, cookie_name, is_https, render};
 use crate::app::act_on_lease::{ActOnLease, Action};
 use crate::app::add_invoice::{AddInvoice, Ask};
 use crate::app::request_lease::RequestLease;
@@ -18,7 +18,7 @@ use crate::domain::bearer::token_hash;
 use crate::domain::ids::LeaseId;
 use crate::http::auth::Holder;
 use crate::http::create::Creating;
-use crate::http::json::Path;
+use crate::http::json::{Form, Path};
 use crate::http::source::Source;
 use crate::http::{HttpState, Problem};
 
@@ -30,7 +30,7 @@ fn minutes(form: &HashMap<String, String>) -> Result<u64, Refusal> {
 
 /// The claim that this browser has already.
 async fn holder(state: &HttpState, headers: &HeaderMap) -> Result<Option<Holder>, Wrong> {
-    let Some(token) = claim_cookie(headers) else { return Ok(None) };
+    let Some(token) = claim_cookie(state, headers) else { return Ok(None) };
     let mut conn = state.db.read().await?;
     Ok(db::claim::find_by_hash(&mut conn, &token_hash(&token)).await?.map(Holder))
 }
@@ -41,7 +41,7 @@ pub(super) async fn request(
     source: Source,
     Path(id): Path<String>,
     headers: HeaderMap,
-    Form(form): Form<HashMap<String, String>>,
+    Form(form): Form,
 ) -> Result<Response, Wrong> {
     let holder = holder(&state, &headers).await?;
     let creating = Creating::new(&state, &HeaderMap::new(), "/resources", holder.as_ref(), &[])?;
@@ -100,9 +100,10 @@ async fn ask(
 
 /// The claim stays in this browser: no script can read it, no other site can send it.
 fn set_cookie(state: &HttpState, response: &mut Response, token: &str) -> Result<(), Wrong> {
-    let secure = if state.shop.public_url.starts_with("https:") { "; Secure" } else { "" };
+    let secure = if is_https(state) { "; Secure" } else { "" };
+    let name = cookie_name(state);
     let text =
-        format!("{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=31536000{secure}");
+        format!("{name}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=31536000{secure}");
     let value = HeaderValue::from_str(&text).map_err(|_| Problem::internal())?;
     response.headers_mut().insert(header::SET_COOKIE, value);
     Ok(())
@@ -118,7 +119,7 @@ pub(super) async fn more(
     State(state): State<HttpState>,
     source: Source,
     Path(id): Path<String>,
-    Form(form): Form<HashMap<String, String>>,
+    Form(form): Form,
 ) -> Result<Response, Wrong> {
     let item = AddInvoice {
         shop: state.shop_for(&source),

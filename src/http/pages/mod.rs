@@ -18,8 +18,17 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     connect-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
     frame-ancestors 'none'";
 
-/// The cookie that keeps the claim token in the browser.
-const COOKIE: &str = "leasehold_claim";
+/// The name of the cookie that keeps the claim token in the browser. With its prefix a browser
+/// takes it from this very host only (RFC 6265bis section 4.1.3.2): a sibling host could otherwise
+/// set one for the whole domain, and the next lease would join somebody else's claim. The prefix
+/// needs https; the plain name is for development.
+fn cookie_name(state: &HttpState) -> &'static str {
+    if is_https(state) { "__Host-leasehold_claim" } else { "leasehold_claim" }
+}
+
+fn is_https(state: &HttpState) -> bool {
+    state.shop.public_url.starts_with("https:")
+}
 
 /// The routes.
 pub fn router() -> Router<HttpState> {

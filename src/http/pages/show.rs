@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 
-use super::{COOKIE, Wrong, render};
+use super::{Wrong, cookie_name, render};
 use crate::app::read::{self, ResourceView};
 use crate::app::view::{self, CreditView};
 use crate::db;
@@ -227,11 +227,11 @@ impl From<&CreditView> for CreditWords {
 }
 
 /// The claim token in the browser's cookie.
-pub(super) fn claim_cookie(headers: &HeaderMap) -> Option<String> {
+pub(super) fn claim_cookie(state: &HttpState, headers: &HeaderMap) -> Option<String> {
     let all = headers.get_all(axum::http::header::COOKIE).into_iter();
     let pairs = all.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(';'));
     let mut found = pairs.filter_map(|pair| pair.trim().split_once('='));
-    found.find(|(name, _)| *name == COOKIE).map(|(_, value)| value.to_owned())
+    found.find(|(name, _)| *name == cookie_name(state)).map(|(_, value)| value.to_owned())
 }
 
 /// The cookie's token, if it manages `claim`.
@@ -240,7 +240,7 @@ pub(super) async fn token_for(
     headers: &HeaderMap,
     claim: &str,
 ) -> Result<Option<String>, Wrong> {
-    let Some(token) = claim_cookie(headers) else { return Ok(None) };
+    let Some(token) = claim_cookie(state, headers) else { return Ok(None) };
     let mut conn = state.db.read().await?;
     let found = db::claim::find_by_hash(&mut conn, &token_hash(&token)).await?;
     Ok(found.filter(|found| found.id == claim).map(|_| token))

@@ -6,10 +6,11 @@ use axum::http::Response;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
-use super::desk::{Answer, Desk, at_desk, text};
-use crate::app::api_keys::{CreateKey, RevokeKey};
+use super::desk::{Answer, Desk, at_desk, at_desk_with, text};
+use crate::app::api_keys::RevokeKey;
 use crate::db;
-use crate::domain::bearer::{api_key, token_hash};
+use crate::domain::resource::ParamRule;
+use crate::domain::resource::tests::gpu;
 use crate::http::openapi;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -72,6 +73,35 @@ fn a_long_poll_answers_at_the_change() {
         })
         .await;
     });
+}
+
+#[test]
+fn new_params_wake_a_long_poll_and_a_stream_though_the_log_has_no_event() {
+    let mut terms = gpu();
+    terms.params.insert("name".into(), ParamRule::default());
+    at_desk_with(
+        terms,
+        |_| {},
+        async |desk| {
+            let lease = desk.lease().await;
+            let path = format!("/v1/leases/{}", text(&lease, "/lease/id"));
+            let seq = lease["lease"]["seq"].as_u64().unwrap();
+            followed(&desk, async {
+                let change = async {
+                    let body = json!({ "params": { "name": "one" } });
+                    let call = desk.call("PATCH", &path).bearer(text(&lease, "/claim_token"));
+                    assert_eq!(call.json(&body).send().await.must(200).body["seq"], seq + 1);
+                };
+                let mut frames = stream(&desk, &format!("{path}/events"), Some("2")).await;
+                let waiting = format!("{path}?wait_s=60&after_seq={seq}");
+                let (polled, (_, streamed), ()) =
+                    tokio::join!(desk.get(&waiting), message(&mut frames), change);
+                assert_eq!(polled.must(200).body["seq"], seq + 1);
+                assert_eq!(streamed["seq"], seq + 1);
+            })
+            .await;
+        },
+    );
 }
 
 type Frames = axum::body::BodyDataStream;
@@ -147,6 +177,10 @@ fn the_gate_lets_in_who_has_a_running_lease_and_tells_others_where_to_pay() {
         assert_eq!(answer.header("link"), link);
         let answer = desk.get(&format!("{gate}?deny=402")).await.problem(402, "payment_required");
         assert_eq!(answer.body["price"], json!({ "sat": 500, "per_s": 3600 }));
+        desk.get(&format!("{gate}?deny=401")).await.problem(401, "unauthorized");
+        for other in ["403", "0", "x", ""] {
+            desk.get(&format!("{gate}?deny={other}")).await.problem(422, "invalid_request");
+        }
         let forged = format!("{}x", &pass[..pass.len() - 1]);
         let call = desk.call("GET", gate).bearer(&forged);
         assert_eq!(call.send().await.problem(401, "unauthorized").header("link"), link);
@@ -158,18 +192,6 @@ fn the_gate_lets_in_who_has_a_running_lease_and_tells_others_where_to_pay() {
     });
 }
 
-async fn operator(desk: &Desk, scopes: &str, random: u8) -> (String, String) {
-    let secret = api_key(&[random; 32]);
-    let item = CreateKey {
-        name: "test".into(),
-        scopes: scopes.into(),
-        token_hash: token_hash(&secret),
-        now: desk.state.clock.now(),
-        actor: "test".into(),
-    };
-    (secret, desk.rig.db.write(item).await.unwrap().id)
-}
-
 #[test]
 fn introspection_answers_operators_what_a_token_is_worth_now() {
     at_desk(async |mut desk| {
@@ -177,16 +199,23 @@ fn introspection_answers_operators_what_a_token_is_worth_now() {
         desk.pay(&lease, 1000).await;
         desk.tell_gate().await;
         let pass = text(&token(&desk, &lease).await.must(200).body, "/token").to_owned();
-        let (key, id) = operator(&desk, "read", 1).await;
-        let (weak, _) = operator(&desk, "payout", 2).await;
+        let (key, id) = desk.operator("read", 1).await;
+        let (weak, _) = desk.operator("payout", 2).await;
         let ask = async |secret: &str, body: String| {
-            desk.call("POST", "/v1/introspect").bearer(secret).body(body).send().await
+            desk.call("POST", "/v1/introspect").bearer(secret).form(&body).send().await
         };
         let right = || format!("token={pass}");
         let answer = ask(&key, right()).await.must(200).body;
         assert_eq!((&answer["active"], &answer["sub"]), (&json!(true), &lease["lease"]["id"]));
         assert_eq!(ask(&key, "token=x".into()).await.must(200).body, json!({ "active": false }));
-        ask(&key, "nothing".into()).await.problem(422, "invalid_request");
+        let encoded: String = pass.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let answer = ask(&key, format!("token_type_hint=x&token={encoded}")).await.must(200);
+        assert_eq!(answer.body["active"], true, "the token is percent-decoded");
+        for wrong in ["nothing", "", "xtoken=a", "token=a&token=b"] {
+            ask(&key, wrong.into()).await.problem(400, "invalid_request");
+        }
+        let call = desk.call("POST", "/v1/introspect").bearer(&key);
+        call.json(&json!({ "token": pass })).send().await.problem(415, "unsupported_media_type");
         ask(&key, "a".repeat(70_000)).await.problem(413, "payload_too_large");
         ask(&weak, right()).await.problem(403, "forbidden");
         ask(text(&lease, "/claim_token"), right()).await.problem(401, "unauthorized");
@@ -253,5 +282,50 @@ fn every_call_and_every_response_is_described() {
         ] {
             assert!(served["paths"].get(path).is_some(), "{path}");
         }
+    });
+}
+
+#[test]
+fn every_call_that_takes_a_secret_says_which() {
+    let document = serde_json::to_value(openapi::document()).unwrap();
+    let mut secret = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, call) in item.as_object().unwrap().iter().filter(|(m, _)| m.len() < 7) {
+            let named = call["security"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let refuses = call["responses"].get("401").is_some();
+            if path.starts_with("/v1/admin/") {
+                assert_eq!(named, [json!({ "api_key": [] })], "{method} {path}");
+            }
+            assert!(!refuses || !named.is_empty(), "{method} {path} answers 401");
+            secret += usize::from(!named.is_empty());
+        }
+    }
+    assert!(secret > 20, "{secret}");
+    let body = |method: &str| {
+        let answer = &document["paths"]["/v1/leases/{id}"][method]["responses"]["200"];
+        text(answer, "/content/application~1json/schema/$ref").to_owned()
+    };
+    assert_eq!(body("patch"), "#/components/schemas/HeldLease");
+    assert_eq!(body("get"), "#/components/schemas/AnyLease");
+    assert_eq!(document["components"]["schemas"]["AnyLease"].get("oneOf"), None);
+}
+
+#[test]
+fn an_operator_sees_what_happened_to_a_lease_in_words_that_programs_read() {
+    at_desk(async |mut desk| {
+        let lease = desk.lease().await;
+        desk.pay(&lease, 1000).await;
+        let (key, _) = desk.operator("read", 1).await;
+        let path = format!("/v1/admin/leases/{}", text(&lease, "/lease/id"));
+        let shown = desk.call("GET", &path).bearer(&key).send().await.must(200).body;
+        let entries = shown["entries"].as_array().unwrap();
+        let what: Vec<&str> = entries.iter().map(|entry| text(entry, "/what")).collect();
+        assert_eq!(what, ["credit", "started", "ready"]);
+        assert_eq!(
+            (&entries[0]["seconds"], &entries[0]["amount_sat"]),
+            (&json!(7200), &json!(1000))
+        );
+        assert!(text(&entries[0], "/payment").starts_with("pay_"));
+        assert_eq!((&entries[1]["unit"], &entries[1]["generation"]), (&json!("gpu-1"), &json!(1)));
     });
 }

@@ -12,10 +12,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::app::api_keys::CreateKey;
 use crate::app::readiness::{NodeNow, Readiness, ReadinessSender};
 use crate::app::shop::Shop;
 use crate::db::testing::each_place;
-use crate::domain::bearer::ClaimSecret;
+use crate::domain::bearer::{ClaimSecret, api_key, token_hash};
 use crate::domain::ids::InvoiceId;
 use crate::domain::jwk::SigningKey;
 use crate::domain::resource::Terms;
@@ -83,6 +84,7 @@ impl Desk {
             sources: Arc::new(source::Sources::default()),
             limits: Arc::new(limits::Limits::new(1000)),
             live: Live::new(rig.db.clone()),
+            kept: Arc::default(),
             streams: Arc::default(),
             rescan: crate::app::rescan::channel().0,
             shutdown: CancellationToken::new(),
@@ -92,6 +94,24 @@ impl Desk {
         set(&mut state);
         let router = http::router(state.clone(), Router::new());
         Self { rig, state, router, _readiness: sender }
+    }
+
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// The token of a new API key, and its id.
+    pub async fn operator(&self, scopes: &str, random: u8) -> (String, String) {
+        let secret = api_key(&[random; 32]);
+        let item = CreateKey {
+            name: "test".into(),
+            scopes: scopes.into(),
+            token_hash: token_hash(&secret),
+            key: None,
+            now: self.state.clock.now(),
+            actor: "test".into(),
+        };
+        (secret, self.rig.db.write(item).await.unwrap().id)
     }
 
     pub fn call(&self, method: &str, path: &str) -> Call<'_> {
@@ -175,6 +195,11 @@ impl Call<'_> {
     pub fn body(mut self, body: impl Into<Body>) -> Self {
         self.body = body.into();
         self
+    }
+
+    pub fn form(self, body: &str) -> Self {
+        let kind = "application/x-www-form-urlencoded";
+        self.header("content-type", kind).body(body.to_owned())
     }
 
     pub fn from(mut self, address: &str) -> Self {

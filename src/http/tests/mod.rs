@@ -1,7 +1,10 @@
-//! The HTTP layer over a real database: each call as a client makes it, without a socket.
+//! The HTTP layer over a real database: each call as a client makes it, without a
+//! socket where none is needed.
 
 mod access;
 mod desk;
+mod pages;
 mod refusals;
 mod secrets;
+mod serve;
 mod shop;

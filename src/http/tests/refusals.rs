@@ -103,6 +103,70 @@ fn an_unknown_path_method_resource_lease_or_invoice_is_refused() {
 }
 
 #[test]
+fn text_that_no_database_takes_is_refused_before_it_is_asked() {
+    at_desk(async |desk| {
+        let (key, _) = desk.operator("read manage admin", 1).await;
+        let ask = |method: &str, path: &str| desk.call(method, path).bearer(&key).send();
+        let get = |path: &str| desk.call("GET", path).send();
+        for path in
+            ["/v1/leases/%00?wait_s=1", "/v1/leases/%00/events", "/v1/resources/%00/accounts"]
+        {
+            get(path).await.problem(404, "not_found");
+        }
+        for (path, status, code) in [
+            ("/v1/admin/payments/%00", 404, "not_found"),
+            ("/v1/admin/payments/pay%0a", 404, "not_found"),
+            ("/v1/admin/payments?state=%00", 422, "invalid_request"),
+            ("/v1/admin/leases?state=%00", 422, "invalid_request"),
+            ("/v1/admin/leases?resource=%00", 422, "invalid_request"),
+            ("/v1/admin/invoices?cursor=1.%00", 422, "invalid_request"),
+        ] {
+            ask("GET", path).await.problem(status, code);
+        }
+        ask("POST", "/v1/admin/resources/%00/pause").await.problem(404, "not_found");
+        ask("POST", "/v1/admin/payments/%00/assign").await.problem(404, "not_found");
+        for name in ["a\u{0}b", "a\nb"] {
+            let body = json!({ "name": name, "scopes": ["read"] });
+            let call = desk.call("POST", "/v1/admin/keys").bearer(&key).json(&body);
+            let answer = call.send().await.problem(422, "invalid_request");
+            assert_eq!(answer.pointers(), ["/name"]);
+        }
+        let body = json!({ "resource": "\u{0}", "duration_s": 7200 });
+        let answer = desk.post("/v1/leases", body).await.problem(422, "invalid_request");
+        assert_eq!(answer.pointers(), ["/resource"]);
+        let form = |path: &str, body: &str| desk.call("POST", path).form(body).send();
+        form("/resources/gpu-small", "minutes=120&param.name=%00").await.must(422);
+        form("/resources/%00", "minutes=120").await.must(404);
+        form("/leases/%00/more", "minutes=120").await.must(404);
+        for path in ["/resources/%00", "/leases/%00", "/checkout/%00"] {
+            get(path).await.must(404);
+        }
+    });
+}
+
+#[test]
+fn unknown_api_keys_are_limited_by_source() {
+    let set = |state: &mut crate::http::HttpState| {
+        state.limits = Arc::new(limits::Limits::new(1));
+    };
+    at_desk_with(gpu(), set, async |desk| {
+        let (key, _) = desk.operator("read", 1).await;
+        let wrong = format!("key_{}", "a".repeat(52));
+        let ask = |key: &str| desk.call("GET", "/v1/admin/wallet").bearer(key);
+        for _ in 0..6 {
+            ask(&key).send().await.must(200);
+            ask(&wrong).send().await.problem(401, "unauthorized");
+        }
+        let answer = ask(&wrong).send().await.problem(429, "rate_limited");
+        assert_eq!(answer.header("retry-after"), "10");
+        ask(&key).send().await.problem(429, "rate_limited");
+        ask(&key).from("10.0.0.2:1").send().await.must(200);
+        desk.rig.clock.advance_s(10);
+        ask(&key).send().await.must(200);
+    });
+}
+
+#[test]
 fn a_query_that_does_not_fit_is_refused() {
     at_desk(async |desk| {
         let quote = "/v1/resources/gpu-small/quote";

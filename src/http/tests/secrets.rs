@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::desk::{Desk, at_desk, text, two_hours};
 use crate::db::testing::on_sqlite;
 use crate::domain::resource::tests::gpu;
+use crate::worker::housekeeping;
 use crate::worker::rig::Rig;
 
 const KEY: &str = "0123456789abcdef";
@@ -33,6 +34,77 @@ fn the_same_key_and_body_get_the_same_answer_again() {
         answer.problem(422, "idempotency_key_reused");
         let again = desk.call("POST", "/v1/leases").key("another-key-of-16").json(&two_hours());
         assert_ne!(again.send().await.must(201).body["lease"]["id"], first.body["lease"]["id"]);
+    });
+}
+
+/// A day later the answers to Idempotency-Keys are forgotten.
+async fn next_day(desk: &Desk) {
+    desk.rig.clock.advance_s(86_401);
+    housekeeping::step(&desk.rig.db, &desk.state.clock).await.unwrap();
+}
+
+#[test]
+fn a_key_used_again_after_its_day_creates_anew_under_the_same_claim() {
+    at_desk(async |desk| {
+        let create = || desk.call("POST", "/v1/leases").key(KEY).json(&two_hours());
+        let first = create().send().await.must(201).body;
+        next_day(&desk).await;
+        let second = create().send().await.must(201).body;
+        assert_ne!(first["lease"]["id"], second["lease"]["id"]);
+        assert_eq!(first["claim_token"], second["claim_token"]);
+        let claim = desk.call("GET", "/v1/claims").bearer(text(&first, "/claim_token"));
+        assert_eq!(claim.send().await.must(200).body["leases"].as_array().unwrap().len(), 2);
+    });
+}
+
+#[test]
+fn a_rotation_whose_answer_was_lost_is_asked_for_again_with_its_key() {
+    at_desk(async |desk| {
+        let lease = desk.lease().await;
+        let (old, path) = (text(&lease, "/claim_token"), path(&lease, "/rotate-claim"));
+        let rotate =
+            |token: &str, key: &str| desk.call("POST", &path).bearer(token).key(key).send();
+        let new = rotate(old, KEY).await.must(200).body;
+        assert_eq!(rotate(old, KEY).await.must(200).body, new, "the old token and its key");
+        let new = text(&new, "/claim_token");
+        desk.call("GET", "/v1/claims").bearer(new).send().await.must(200);
+        let answer = rotate(old, "another-key-of-16").await.problem(401, "unauthorized");
+        assert!(answer.header("www-authenticate").contains("invalid_token"));
+        rotate(new, KEY).await.problem(422, "idempotency_key_reused");
+        let other = desk.lease().await;
+        rotate(text(&other, "/claim_token"), "a-key-of-another").await.problem(403, "forbidden");
+        next_day(&desk).await;
+        rotate(old, KEY).await.problem(401, "unauthorized");
+        let newer = rotate(new, KEY).await.must(200).body;
+        assert!(text(&newer, "/claim_token") != old && text(&newer, "/claim_token") != new);
+    });
+}
+
+#[test]
+fn an_api_key_is_made_once_by_its_idempotency_key() {
+    at_desk(async |desk| {
+        let (admin, _) = desk.operator("admin", 1).await;
+        let (other, _) = desk.operator("admin", 2).await;
+        let path = "/v1/admin/keys";
+        let body = json!({ "name": "daily", "scopes": ["read", "admin"] });
+        let make = |secret: &str, body: &Value| {
+            desk.call("POST", path).bearer(secret).key(KEY).json(body).send()
+        };
+        let first = make(&admin, &body).await.must(201).body;
+        let token = text(&first, "/token").to_owned();
+        desk.call("GET", path).bearer(&token).send().await.must(200);
+        assert_eq!(make(&admin, &body).await.must(201).body, first);
+        let answer = make(&admin, &json!({ "name": "else", "scopes": ["read"] })).await;
+        answer.problem(422, "idempotency_key_reused");
+        make(&other, &body).await.problem(422, "idempotency_key_reused");
+        let keys = desk.call("GET", path).bearer(&admin).send().await.must(200).body;
+        assert_eq!(keys["items"].as_array().unwrap().len(), 3);
+        let revoke = format!("{path}/{}/revoke", text(&first, "/key/id"));
+        desk.call("POST", &revoke).bearer(&admin).send().await.must(204);
+        next_day(&desk).await;
+        make(&admin, &body).await.problem(422, "idempotency_key_reused");
+        let fresh = || desk.call("POST", path).bearer(&admin).json(&body).send();
+        assert_ne!(fresh().await.must(201).body["token"], fresh().await.must(201).body["token"]);
     });
 }
 

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::desk::{Desk, at_desk, at_desk_with, text, two_hours, with_limits};
+use crate::app::apply_catalog::ApplyCatalog;
 use crate::app::operate::PauseResource;
 use crate::clock::Clock;
 use crate::domain::resource::Terms;
@@ -44,14 +45,13 @@ fn when_every_unit_is_taken_the_next_is_told_when_one_may_come_free() {
     at_desk(async |mut desk| {
         let first = desk.lease().await;
         desk.pay(&first, 1000).await;
-        desk.lease().await;
+        let held = desk.lease().await;
         let answer = desk.post("/v1/leases", two_hours()).await.problem(409, "sold_out");
-        let shown = desk.get(&format!("/v1/leases/{}", text(&first, "/lease/id"))).await;
-        assert_eq!(answer.body["available_at"], shown.body["paid_until"]);
-        assert!(shown.body["paid_until"].is_string());
+        let first_free = text(&held, "/invoice/expires_at");
+        assert_eq!(answer.body["available_at"], first_free, "a hold ends before a paid lease");
         let quote = desk.get("/v1/resources/gpu-small/quote?duration_s=7200").await.must(200);
         assert_eq!(quote.body["available"], false);
-        assert_eq!(quote.body["available_at"], shown.body["paid_until"]);
+        assert_eq!(quote.body["available_at"], first_free);
     });
 }
 
@@ -185,5 +185,74 @@ fn a_quote_and_an_invoice_show_what_the_specification_names() {
         assert_eq!(picture.header("content-type"), "image/svg+xml");
         let now = desk.rig.clock.now();
         assert_eq!(shown["created_at"], json!(now));
+    });
+}
+
+#[test]
+fn a_claim_shows_its_leases_by_pages_and_its_sums_over_all_of_them() {
+    at_desk(async |mut desk| {
+        let first = desk.lease().await;
+        let token = text(&first, "/claim_token").to_owned();
+        let mut made = vec![text(&first, "/lease/id").to_owned()];
+        for _ in 0..4 {
+            desk.rig.clock.advance_s(1);
+            let call = desk.call("POST", "/v1/leases").bearer(&token).json(&two_hours());
+            made.push(text(&call.send().await.must(201).body, "/lease/id").to_owned());
+        }
+        desk.pay(&first, 1000).await;
+        let ask =
+            |query: &str| desk.call("GET", &format!("/v1/claims{query}")).bearer(&token).send();
+        let all = ask("").await.must(200).body;
+        assert_eq!((&all["received_sat"], &all["next_cursor"]), (&json!(1000), &json!(null)));
+        let (mut shown, mut query) = (Vec::new(), "?limit=2".to_owned());
+        loop {
+            let page = ask(&query).await.must(200).body;
+            assert_eq!(page["received_sat"], 1000, "on every page");
+            let leases = page["leases"].as_array().unwrap();
+            assert!(leases.len() <= 2);
+            shown.extend(leases.iter().map(|lease| text(lease, "/id").to_owned()));
+            let Some(cursor) = page["next_cursor"].as_str() else { break };
+            query = format!("?limit=2&cursor={cursor}");
+        }
+        made.reverse();
+        assert_eq!(shown, made, "newest first, each once");
+        for query in ["?limit=0", "?limit=201", "?cursor=x", "?cursor=1.lse_x", "?page=2"] {
+            ask(query).await.problem(422, "invalid_request");
+        }
+    });
+}
+
+#[test]
+fn anyone_can_check_the_books_of_a_retired_resource() {
+    at_desk(async |mut desk| {
+        let lease = desk.lease().await;
+        desk.pay(&lease, 1000).await;
+        let now = desk.rig.clock.now();
+        let item = ApplyCatalog { catalog: Vec::new(), now, actor: None, dry_run: false };
+        desk.rig.db.write(item).await.unwrap();
+        desk.get("/v1/resources/gpu-small").await.problem(404, "unknown_resource");
+        let books = desk.get("/v1/resources/gpu-small/accounts").await.must(200).body;
+        assert_eq!(books["received_sat"], 1000);
+        desk.get("/v1/resources/gpu-large/accounts").await.problem(404, "unknown_resource");
+    });
+}
+
+#[test]
+fn accounts_are_asked_for_once_a_second_unless_something_is_booked() {
+    at_desk(async |mut desk| {
+        let (one, two) = (desk.lease().await, desk.lease().await);
+        let accounts =
+            async |desk: &Desk| desk.get("/v1/resources/gpu-small/accounts").await.must(200).body;
+        desk.pay(&one, 1000).await;
+        let before = accounts(&desk).await;
+        desk.rig.clock.set(desk.rig.clock.now().plus_millis(999));
+        assert_eq!(accounts(&desk).await, before);
+        desk.pay(&two, 1000).await;
+        let after = accounts(&desk).await;
+        assert_eq!((&before["received_sat"], &after["received_sat"]), (&json!(1000), &json!(2000)));
+        desk.rig.clock.advance_s(3600);
+        let later = accounts(&desk).await;
+        assert_ne!(later["earned_sat"], after["earned_sat"]);
+        assert_ne!(later["at"], after["at"]);
     });
 }

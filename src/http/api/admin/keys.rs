@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -13,8 +13,9 @@ use crate::app::api_keys::{CreateKey, RevokeKey};
 use crate::app::{Code, Refusal};
 use crate::db;
 use crate::db::api_key::ApiKey;
-use crate::domain::bearer::{api_key, token_hash};
+use crate::domain::bearer::token_hash;
 use crate::http::auth::{Operator, SCOPES, Scope};
+use crate::http::create::Renewal;
 use crate::http::error::ProblemBody;
 use crate::http::json::{Body, Path};
 use crate::http::{HttpState, Problem};
@@ -22,6 +23,8 @@ use crate::http::{HttpState, Problem};
 pub(super) fn router() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(revoke))
 }
+
+const KEYS: &str = "/v1/admin/keys";
 
 fn show(key: &ApiKey) -> Value {
     json!({
@@ -58,12 +61,14 @@ struct NewKey {
 
 /// Make a key. The token is shown this once. Scope `admin`.
 #[utoipa::path(post, path = "/v1/admin/keys", tag = "admin", request_body = NewKey,
+    params(("idempotency-key" = Option<String>, Header, description = "Ask twice, create once")),
     responses((status = 201, description = "{key, token}", body = Object),
         (status = 403, description = "forbidden", body = ProblemBody),
         (status = 422, description = "invalid_request", body = ProblemBody)))]
 async fn create(
     State(state): State<HttpState>,
     operator: Operator,
+    headers: HeaderMap,
     body: Body<NewKey>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     operator.may(Scope::Admin)?;
@@ -73,17 +78,20 @@ async fn create(
         let detail = format!("give some of {}", SCOPES.join(", "));
         return Err(Refusal::field(Code::InvalidRequest, "/scopes", detail).into());
     }
-    if name.trim().is_empty() || name.len() > 100 {
-        let detail = "give a name of 1 to 100 characters";
+    if name.trim().is_empty() || name.len() > 100 || name.chars().any(char::is_control) {
+        let detail = "give a name of 1 to 100 characters, none of them a control character";
         return Err(Refusal::field(Code::InvalidRequest, "/name", detail).into());
     }
-    let mut random = [0; 32];
-    getrandom::fill(&mut random).map_err(|_| Problem::internal())?;
-    let token = api_key(&random);
+    let secret = &state.keys.claim_secret;
+    let made = Renewal::new(&headers, KEYS, &operator.0.id, &body.bytes, |origin, asked| {
+        secret.api_key(KEYS, origin, asked)
+    })?;
+    let token = made.secret;
     let item = CreateKey {
         name,
         scopes: scopes.join(" "),
         token_hash: token_hash(&token),
+        key: made.key,
         now: state.clock.now(),
         actor: operator.name(),
     };

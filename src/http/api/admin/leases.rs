@@ -73,10 +73,7 @@ async fn lease(
     body["params"] = json!(row.params);
     body["invoices"] =
         invoices.iter().map(|invoice| json!(view::invoice(invoice, &scene))).collect();
-    body["entries"] = entries
-        .iter()
-        .map(|entry| json!({ "n": entry.n, "at": entry.moment_at, "what": format!("{:?}", entry.what) }))
-        .collect();
+    body["entries"] = entries.iter().map(|entry| json!(view::entry(entry))).collect();
     Ok(Json(body))
 }
 

@@ -1,0 +1,93 @@
+//! The forms of the pages and the cookie: whose form it is, whose claim.
+
+use std::sync::Arc;
+
+use super::desk::{Answer, Desk, at_desk, at_desk_with, text};
+use crate::app::shop::Shop;
+use crate::domain::resource::tests::gpu;
+use crate::http::HttpState;
+
+fn over_https(state: &mut HttpState) {
+    let mut shop = Shop::clone(&state.shop);
+    shop.public_url = "https://shop.test".into();
+    state.shop = Arc::new(shop);
+}
+
+async fn request(desk: &Desk, cookie: &str, site: (&str, &str)) -> Answer {
+    let call = desk.call("POST", "/resources/gpu-small").header("cookie", cookie);
+    call.header(site.0, site.1).form("minutes=120").send().await
+}
+
+const OWN: (&str, &str) = ("sec-fetch-site", "same-origin");
+
+/// The cookie that an answer sets: its name and value, and what else stands there.
+fn cookie(answer: &Answer) -> (String, String) {
+    let (pair, rest) = answer.header("set-cookie").split_once("; ").expect("a cookie");
+    (pair.to_owned(), rest.to_owned())
+}
+
+/// How many leases the claim of a cookie has.
+async fn leases(desk: &Desk, cookie: &str) -> usize {
+    let token = cookie.split_once('=').unwrap().1;
+    let claim = desk.call("GET", "/v1/claims").bearer(token).send().await.must(200);
+    claim.body["leases"].as_array().unwrap().len()
+}
+
+#[test]
+fn a_form_of_a_sibling_host_is_refused() {
+    at_desk_with(gpu(), over_https, async |desk| {
+        let (cookie, _) = cookie(&request(&desk, "", OWN).await.must(303));
+        for site in [
+            ("sec-fetch-site", "same-site"),
+            ("sec-fetch-site", "cross-site"),
+            ("origin", "https://unit.shop.test"),
+            ("origin", "null"),
+        ] {
+            request(&desk, &cookie, site).await.must(403);
+        }
+        assert_eq!(leases(&desk, &cookie).await, 1);
+        request(&desk, &cookie, ("origin", "https://shop.test")).await.must(303);
+        assert_eq!(leases(&desk, &cookie).await, 2);
+    });
+}
+
+#[test]
+fn over_https_the_claims_cookie_is_of_this_host_alone() {
+    at_desk_with(gpu(), over_https, async |desk| {
+        let (mine, rest) = cookie(&request(&desk, "", OWN).await.must(303));
+        assert!(mine.starts_with("__Host-leasehold_claim=clm_"), "{mine}");
+        let parts: Vec<&str> = rest.split("; ").collect();
+        for part in ["Secure", "Path=/", "HttpOnly", "SameSite=Strict"] {
+            assert!(parts.contains(&part), "{rest}");
+        }
+        assert!(!rest.contains("Domain"), "{rest}");
+        // A sibling host can set this name for the whole domain, not that one.
+        let planted = mine.replace("__Host-", "");
+        let (fresh, _) = cookie(&request(&desk, &planted, OWN).await.must(303));
+        assert_ne!(fresh, mine);
+        let both = format!("{planted}; {fresh}");
+        assert_eq!(request(&desk, &both, OWN).await.must(303).header("set-cookie"), "");
+        assert_eq!((leases(&desk, &mine).await, leases(&desk, &fresh).await), (1, 2));
+    });
+}
+
+#[test]
+fn a_browser_with_the_cookie_holds_its_leases_and_no_others() {
+    at_desk(async |desk| {
+        let answer = request(&desk, "", OWN).await.must(303);
+        let (mine, rest) = cookie(&answer);
+        assert!(mine.starts_with("leasehold_claim=") && !rest.contains("Secure"), "{mine} {rest}");
+        let invoice = answer.header("location").replace("/checkout/", "/v1/invoices/");
+        let lease = desk.get(&invoice).await.must(200).body;
+        let page = format!("/leases/{}", text(&lease, "/lease"));
+        let look = async |cookie: &str| {
+            desk.call("GET", &page).header("cookie", cookie).send().await.must(200).text
+        };
+        let token = mine.split_once('=').unwrap().1;
+        assert!(look(&mine).await.contains(token));
+        assert!(!look("leasehold_claim=clm_x").await.contains(token));
+        let give_back = || desk.call("POST", &format!("{page}/return")).header(OWN.0, OWN.1);
+        give_back().send().await.must(403);
+        give_back().header("cookie", &mine).send().await.must(303);
+    });
+}
