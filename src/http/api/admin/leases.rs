@@ -40,17 +40,14 @@ async fn leases(
     Query(page): Query<Page>,
 ) -> Result<Json<Listed>, Problem> {
     operator.may(Scope::Read)?;
-    let limit = page.limit()?;
-    let before = page.before()?;
+    let (limit, before) = (page.limit()?, page.before()?);
     let filter = Filter { state: page.state, resource: page.resource, before };
     let mut conn = state.db.read().await?;
     let rows = db::lease::list(&mut conn, &filter, limit).await?;
     let scene = state.scene();
-    let item = |row: &db::lease::LeaseRow| {
-        let value = json!(view::lease(row, &scene));
-        (row.facts.created_at, row.facts.id.to_string(), value)
-    };
-    Ok(Json(Listed::new(rows.iter().map(item).collect(), limit)))
+    Ok(Listed::new(&rows, limit, |row| {
+        (row.facts.created_at, &row.facts.id, json!(view::lease(row, &scene)))
+    }))
 }
 
 /// A lease with its parameters, its invoices and everything that happened. Scope `read`.
@@ -146,16 +143,14 @@ async fn invoices(
     Query(page): Query<Page>,
 ) -> Result<Json<Listed>, Problem> {
     operator.may(Scope::Read)?;
-    let limit = page.limit()?;
-    let before = page.before()?;
+    let (limit, before) = (page.limit()?, page.before()?);
+    let filter = Filter { state: page.state, resource: page.resource, before };
     let mut conn = state.db.read().await?;
-    let rows = db::invoice::list(&mut conn, page.state.as_deref(), before, limit).await?;
+    let rows = db::invoice::list(&mut conn, &filter, limit).await?;
     let scene = state.scene();
-    let item = |row: &db::invoice::InvoiceRow| {
-        let value = json!(view::invoice(row, &scene));
-        (row.facts.created_at, row.facts.id.to_string(), value)
-    };
-    Ok(Json(Listed::new(rows.iter().map(item).collect(), limit)))
+    Ok(Listed::new(&rows, limit, |row| {
+        (row.facts.created_at, &row.facts.id, json!(view::invoice(row, &scene)))
+    }))
 }
 
 /// One invoice. Scope `read`.

@@ -7,6 +7,9 @@ mod leases;
 mod payments;
 pub(super) mod rescan;
 
+use std::fmt::Display;
+
+use axum::Json;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -78,11 +81,17 @@ struct Listed {
 }
 
 impl Listed {
-    /// From rows with the key that the cursor names.
-    fn new(rows: Vec<(Timestamp, String, Value)>, limit: u32) -> Self {
+    /// From rows; `show` gives the moment and the id that the cursor names, and the item.
+    fn new<'a, R, I: Display>(
+        rows: &'a [R],
+        limit: u32,
+        show: impl Fn(&'a R) -> (Timestamp, I, Value),
+    ) -> Json<Self> {
         let full = u32::try_from(rows.len()).is_ok_and(|count| count >= limit);
-        let next = rows.last().filter(|_| full);
-        let next_cursor = next.map(|(at, id, _)| format!("{}.{id}", at.millis()));
-        Self { items: rows.into_iter().map(|(_, _, value)| value).collect(), next_cursor }
+        let next_cursor = rows.last().filter(|_| full).map(|last| {
+            let (at, id, _) = show(last);
+            format!("{}.{id}", at.millis())
+        });
+        Json(Self { items: rows.iter().map(|row| show(row).2).collect(), next_cursor })
     }
 }

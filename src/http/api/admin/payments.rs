@@ -61,15 +61,12 @@ async fn list(
     Query(page): Query<Page>,
 ) -> Result<Json<Listed>, Problem> {
     operator.may(Scope::Read)?;
-    let limit = page.limit()?;
-    let before = page.before()?;
+    let (limit, before) = (page.limit()?, page.before()?);
     let filter = Filter { state: page.state, unallocated: page.unallocated, before };
     let mut conn = state.db.read().await?;
     let rows = db::payment::list(&mut conn, &filter, limit).await?;
     let tip = state.readiness.borrow().height();
-    let item =
-        |row: &PaymentRow| (row.facts.first_seen_at, row.facts.id.to_string(), show(row, tip));
-    Ok(Json(Listed::new(rows.iter().map(item).collect(), limit)))
+    Ok(Listed::new(&rows, limit, |row| (row.facts.first_seen_at, &row.facts.id, show(row, tip))))
 }
 
 /// One payment. Scope `read`.
