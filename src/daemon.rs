@@ -32,6 +32,7 @@ use crate::http::{self, HttpState};
 use crate::keys::{self, Keys};
 use crate::live::Live;
 use crate::worker::follow::{Follow, Settings};
+use crate::worker::recover::Reach;
 use crate::worker::{self, housekeeping, run_every, send_again};
 
 /// A server that has opened everything and is about to run.
@@ -142,6 +143,10 @@ impl Daemon {
         let settings = Settings {
             network: self.config.bitcoind.network,
             policy: self.config.policy.clone(),
+            reach: Reach {
+                lookahead: self.config.wallet.recover_lookahead,
+                skip: self.config.wallet.recover_skip,
+            },
             birthday_height: self.config.wallet.birthday_height,
             max_tip_age_s: self.config.bitcoind.max_tip_age_s,
             poll_interval: self.config.bitcoind.poll_interval,
@@ -297,8 +302,7 @@ async fn register(
     recovered: bool,
 ) -> anyhow::Result<u32> {
     let network = config.bitcoind.network;
-    let recover_skip = config.wallet.recover_skip;
-    let item = Register { network, keychain, recover_skip, recovered, now: clock.now() };
+    let item = Register { network, keychain, recovered, now: clock.now() };
     match db.write(item).await? {
         Registered::Keychain { id, new } => {
             if new {

@@ -61,7 +61,7 @@ impl WriteItem for AddInvoice {
         }
         let resource = open_resource(tx, &lease.facts.resource).await?;
         let amount_sat = self.amount_sat(&resource.terms.terms)?;
-        issue::check_open_unpaid(tx, &self.shop, self.source.as_deref(), self.now).await?;
+        issue::check_may_issue(tx, &self.shop, self.source.as_deref(), self.now).await?;
         if let Some(address) = &self.refund_address {
             refuse_own(tx, address).await?;
         }

@@ -90,9 +90,7 @@ impl ApplyCatalog {
                 (Some(_), Fate::Same) | (None, Fate::Added | Fate::Changed { .. }) => continue,
                 (Some(terms), _) => {
                     db::terms::put(tx.conn(), place, version + 1, terms, self.now).await?;
-                    for lease in db::lease::waiting(tx.conn(), &change.resource, 100).await? {
-                        db::lease::mark_changed(tx.conn(), &lease).await?;
-                    }
+                    db::lease::call_waiting(tx.conn(), &change.resource, usize::MAX).await?;
                 }
                 (None, _) => db::terms::retire(tx.conn(), &change.resource, self.now).await?,
             }

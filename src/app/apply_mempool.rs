@@ -27,6 +27,8 @@ pub struct ApplyMempool {
     pub seen: Vec<Seen>,
     /// Transactions of ours that the database has elsewhere but that are in it.
     pub back: Vec<Txid>,
+    /// Transactions of ours that are still in it, when that was not said for a while.
+    pub still: Vec<Txid>,
     /// Transactions of ours that are not in it any more.
     pub left: Vec<Txid>,
     /// Ours, and the one in the mempool that spends the same output.
@@ -40,6 +42,7 @@ impl ApplyMempool {
     pub fn is_empty(&self) -> bool {
         self.seen.is_empty()
             && self.back.is_empty()
+            && self.still.is_empty()
             && self.left.is_empty()
             && self.conflicts.is_empty()
     }
@@ -66,6 +69,9 @@ impl WriteItem for ApplyMempool {
         }
         for txid in &self.back {
             self.entered(tx, txid, None).await?;
+        }
+        for txid in &self.still {
+            db::tx::still_in_mempool(tx.conn(), txid, self.now).await?;
         }
         for (ours, by) in &self.conflicts {
             db::tx::conflict(tx.conn(), ours, by, None).await?;

@@ -13,13 +13,18 @@ use crate::domain::time::Timestamp;
 use super::shop::Shop;
 use super::{AppError, Code, Refusal, event};
 
-/// Refuses when too many invoices are open and unpaid; a tenth is kept for sources without one.
-pub async fn check_open_unpaid(
+/// Refuses while it is not known which addresses were given out before, and when too many
+/// invoices are open and unpaid; a tenth of them is kept for sources without one.
+pub async fn check_may_issue(
     tx: &mut Tx,
     shop: &Shop,
     source: Option<&str>,
     now: Timestamp,
 ) -> Result<(), AppError> {
+    if db::keychain::recovers(tx.conn(), shop.keychain_id).await? {
+        let detail = "the chain is being searched for earlier addresses; try again later";
+        return Err(Refusal::new(Code::NotReady, detail).into());
+    }
     let most = shop.limits.max_open_unpaid;
     let (open, own, first) =
         db::invoice::open_unpaid(tx.conn(), source.unwrap_or_default(), now).await?;

@@ -10,6 +10,7 @@ pub mod apply_mempool;
 pub mod cancel_invoice;
 pub mod change_claim;
 pub mod change_params;
+pub mod end_recovery;
 pub mod error;
 pub mod idempotent;
 pub mod issue;

@@ -35,9 +35,7 @@ impl WriteItem for PauseResource {
         let at = self.pause.then_some(self.ground.now);
         db::terms::pause(tx.conn(), &self.resource, at).await?;
         if !self.pause {
-            for lease in db::lease::waiting(tx.conn(), &self.resource, 100).await? {
-                db::lease::mark_changed(tx.conn(), &lease).await?;
-            }
+            db::lease::call_waiting(tx.conn(), &self.resource, usize::MAX).await?;
         }
         let action = if self.pause { "resource.pause" } else { "resource.resume" };
         let entry = (self.actor.as_str(), action, self.resource.as_str(), "");
@@ -125,6 +123,10 @@ async fn get(tx: &mut Tx, id: &str) -> Result<PaymentRow, AppError> {
 async fn get_loose(tx: &mut Tx, id: &str) -> Result<PaymentRow, AppError> {
     let row = get(tx, id).await?;
     match &row.lease {
+        None if row.branch != 0 => {
+            let detail = "this is our own change; it belongs to nobody else";
+            Err(Refusal::new(Code::InvalidRequest, detail).into())
+        }
         None => Ok(row),
         Some(lease) => {
             let detail = format!("this payment belongs to {lease}");

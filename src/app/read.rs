@@ -158,10 +158,9 @@ async fn availability(conn: &mut Conn, resource: &Resource) -> Result<Availabili
         });
     }
     let taken = db::unit::list(conn, &resource.id).await?;
-    let is_free = |unit: &&String| taken.iter().all(|taken| taken.name != **unit);
-    let free = terms.units.iter().filter(is_free).count();
+    let free = db::unit::free(&terms.units, &taken).len();
     let available_at = match free {
-        0 => db::lease::first_paid_until(conn, &resource.id).await?,
+        0 => db::unit::first_free_at(conn, &resource.id, terms.grace_s).await?,
         _ => None,
     };
     Ok(Availability {

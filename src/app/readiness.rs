@@ -20,6 +20,8 @@ pub struct TipNow {
 pub enum NodeNow {
     /// Not asked yet, or catching up with its chain.
     CatchingUp,
+    /// Followed to its tip; what a keychain issued before is being searched for.
+    Recovering,
     /// Followed to its tip, and nothing speaks against it.
     Trusted,
     /// It answers, but its word is not enough.

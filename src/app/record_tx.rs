@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use bitcoin::Script;
+
 use crate::db::payment::NewPayment;
 use crate::db::tx::NewTx;
 use crate::db::{self, DbError, Tx};
 use crate::domain::event::EventKind;
-use crate::domain::ids::PaymentId;
+use crate::domain::ids::{InvoiceId, LeaseId, PaymentId};
 use crate::domain::keychain::Branch;
 use crate::domain::scan::{OutputHit, TxHit};
 use crate::domain::time::Timestamp;
@@ -41,8 +43,15 @@ pub async fn record(tx: &mut Tx, hit: &TxHit, sight: Sight) -> Result<u64, DbErr
     }
     let mut found = 0;
     let mut seen: BTreeMap<u32, u32> = BTreeMap::new();
+    let mut targets: BTreeMap<&Script, Option<Target>> = BTreeMap::new();
     for output in &hit.outputs {
-        found += u64::from(record_payment(tx, hit, output, sight).await?);
+        // Thousands of outputs may pay one address.
+        let script = output.script_pubkey.as_script();
+        if !targets.contains_key(script) {
+            targets.insert(script, find_target(tx, hit, output).await?);
+        }
+        let target = targets.get(script).and_then(Option::as_ref);
+        found += u64::from(record_payment(tx, hit, output, (target, sight)).await?);
         if output.place.branch == Branch::External {
             let highest = seen.entry(output.place.keychain).or_default();
             *highest = output.place.index.max(*highest);
@@ -54,23 +63,37 @@ pub async fn record(tx: &mut Tx, hit: &TxHit, sight: Sight) -> Result<u64, DbErr
     Ok(found)
 }
 
+/// The invoice that is paid, and when what this transaction replaces was seen.
+struct Target {
+    invoice: InvoiceId,
+    lease: LeaseId,
+    resource: String,
+    replaces_seen_at: Option<Timestamp>,
+}
+
+async fn find_target(
+    tx: &mut Tx,
+    hit: &TxHit,
+    output: &OutputHit,
+) -> Result<Option<Target>, DbError> {
+    if output.place.branch == Branch::Internal {
+        return Ok(None);
+    }
+    let found = db::invoice::find_by_script(tx.conn(), &output.script_pubkey).await?;
+    let Some(row) = found else { return Ok(None) };
+    let (invoice, lease) = (row.facts.id, row.facts.lease);
+    let replaces_seen_at = db::payment::lineage_seen_at(tx.conn(), &invoice, &hit.txid).await?;
+    Ok(Some(Target { invoice, lease, resource: row.resource, replaces_seen_at }))
+}
+
 /// True when it was new.
 async fn record_payment(
     tx: &mut Tx,
     hit: &TxHit,
     output: &OutputHit,
-    sight: Sight,
+    (target, sight): (Option<&Target>, Sight),
 ) -> Result<bool, DbError> {
-    let invoice = match output.place.branch {
-        Branch::External => db::invoice::find_by_script(tx.conn(), &output.script_pubkey).await?,
-        Branch::Internal => None,
-    };
-    let mut lineage_seen_at = sight.at;
-    if let Some(invoice) = &invoice {
-        let earlier =
-            db::payment::lineage_seen_at(tx.conn(), &invoice.facts.id, &hit.inputs).await?;
-        lineage_seen_at = earlier.map_or(lineage_seen_at, |at| at.min(lineage_seen_at));
-    }
+    let earlier = target.and_then(|target| target.replaces_seen_at);
     let new = NewPayment {
         id: PaymentId::new(random_128()),
         outpoint: bitcoin::OutPoint { txid: hit.txid, vout: output.vout },
@@ -82,16 +105,16 @@ async fn record_payment(
             Branch::Internal => 1,
         },
         index: output.place.index,
-        invoice: invoice.as_ref().map(|row| row.facts.id.clone()),
-        lease: invoice.as_ref().map(|row| row.facts.lease.clone()),
-        lineage_seen_at,
+        invoice: target.map(|target| target.invoice.clone()),
+        lease: target.map(|target| target.lease.clone()),
+        lineage_seen_at: earlier.map_or(sight.at, |at| at.min(sight.at)),
         first_seen_at: sight.at,
     };
     if !db::payment::insert(tx.conn(), &new).await? {
         return Ok(false);
     }
     if output.place.branch == Branch::External {
-        tell(tx, &new, invoice.as_ref().map(|row| row.resource.as_str()), sight.at);
+        tell(tx, &new, target.map(|target| target.resource.as_str()), sight.at);
     }
     Ok(true)
 }

@@ -35,8 +35,6 @@ pub struct Register {
     pub network: Network,
     /// The configured keychain.
     pub keychain: Arc<Keychain>,
-    /// Indexes to leave out when this database is a restored one.
-    pub recover_skip: u32,
     /// True when the operator says that it is; a marked backup says so itself.
     pub recovered: bool,
     /// The clock.
@@ -44,19 +42,12 @@ pub struct Register {
 }
 
 impl Register {
-    /// A restored database does not know what was issued after it was copied: those indexes are
-    /// never issued again. They stay watched, so money on them is found.
+    /// A restored database does not know what was issued after it was copied: the chain is
+    /// searched for it before anything is issued again.
     async fn recover(&self, tx: &mut Tx) -> Result<(), DbError> {
-        let marked = db::meta::remove(tx, db::meta::BACKUP_AT).await?;
-        if !marked && !self.recovered {
-            return Ok(());
-        }
-        for row in db::keychain::list(tx.conn()).await? {
-            let seen = db::keychain::highest_seen(tx.conn(), row.id).await?;
-            let used = row.next_index.max(seen.map_or(0, |index| index + 1));
-            let next = used.saturating_add(self.recover_skip);
-            tracing::warn!(keychain = row.id, next, "a restored database: indexes are left out");
-            db::keychain::skip_to(tx.conn(), row.id, next).await?;
+        if db::meta::remove(tx, db::meta::BACKUP_AT).await? || self.recovered {
+            tracing::warn!("a restored database: nothing is sold until the chain was searched");
+            db::keychain::begin_recovery(tx.conn()).await?;
         }
         Ok(())
     }

@@ -75,7 +75,7 @@ impl WriteItem for RequestLease {
         let terms = &resource.terms.terms;
         check_duration(terms, self.duration_s)?;
         let params = check_params(terms, &self.params).map_err(Refusal::params)?;
-        issue::check_open_unpaid(tx, &self.shop, self.source.as_deref(), self.now).await?;
+        issue::check_may_issue(tx, &self.shop, self.source.as_deref(), self.now).await?;
         if let Some(address) = &self.refund_address {
             refuse_own(tx, address).await?;
         }
@@ -126,12 +126,17 @@ impl RequestLease {
             return Ok(None);
         }
         let taken = db::unit::list(tx.conn(), &terms.id).await?;
-        let free = |unit: &&String| taken.iter().all(|taken| taken.name != **unit);
-        let Some(unit) = terms.units.iter().find(free) else {
-            let first = db::lease::first_paid_until(tx.conn(), &terms.id).await?;
+        let free = db::unit::free(&terms.units, &taken);
+        let Some(unit) = free.first() else {
+            let first = db::unit::first_free_at(tx.conn(), &terms.id, terms.grace_s).await?;
             let detail = "every unit is taken; see available_at for when one may come free";
             return Err(Refusal::new(Code::SoldOut, detail).until(first).into());
         };
+        // What is free belongs to those who have paid and wait.
+        let waiting = db::lease::count_waiting(tx.conn(), &terms.id, None).await?;
+        if free.len() <= usize::try_from(waiting).unwrap_or(usize::MAX) {
+            return Ok(None);
+        }
         let held = taken.iter().filter(|taken| taken.state == "held").count();
         if held >= usize::try_from(terms.max_unpaid_holds).unwrap_or(usize::MAX) {
             return Ok(None);
@@ -142,7 +147,7 @@ impl RequestLease {
                 return Ok(None);
             }
         }
-        Ok(Some(unit.clone()))
+        Ok(Some((*unit).clone()))
     }
 
     async fn create(

@@ -69,7 +69,12 @@ async fn settle_loose(
     let mined = row.facts.mined.as_ref();
     let booked_sat = mined.map_or(0, |_| row.facts.amount_sat);
     book_loose(tx, ground, row, booked_sat, Account::Unallocated).await?;
-    if booked_sat > 0 && row.booked_sat == 0 {
+    let mut announced = row.announced.clone();
+    if let Some(mined) = mined
+        && announced.confirmed_block.is_none()
+    {
+        let block = db::chain::find(tx.conn(), mined.height).await?;
+        announced.confirmed_block = Some(block.map_or(String::new(), |it| it.hash.to_string()));
         let data = serde_json::json!({
             "payment": row.facts.id,
             "txid": row.facts.outpoint.txid,
@@ -82,7 +87,7 @@ async fn settle_loose(
     }
     let counted = if booked_sat > 0 { Counted::Standing } else { Counted::Never };
     let state = row.facts.state(counted, tip, &ground.policy);
-    db::payment::record_state(tx.conn(), &row.facts.id, state, &row.announced).await?;
+    db::payment::record_state(tx.conn(), &row.facts.id, state, &announced).await?;
     let last = mined.map(|mined| mined.height + ground.policy.final_confirmations - 1);
     let next = last.filter(|last| *last > tip);
     db::payment::record_booked(tx.conn(), &row.facts.id, booked_sat, next).await

@@ -165,6 +165,18 @@ pub(super) struct OutputAnswer {
     pub(super) script: ScriptAnswer,
 }
 
+/// `scantxoutset start […]`.
+#[derive(Deserialize)]
+pub(super) struct CoinsAnswer {
+    pub(super) unspents: Vec<CoinAnswer>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct CoinAnswer {
+    #[serde(rename = "scriptPubKey")]
+    pub(super) script: Hex,
+}
+
 #[derive(Deserialize)]
 pub(super) struct ScriptAnswer {
     hex: Hex,

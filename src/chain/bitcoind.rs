@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::answer::{
-    ChainAnswer, ChainTip, EntryAnswer, HeaderAnswer, Hex, MempoolAnswer, NetworkAnswer,
-    OutputAnswer, Spender,
+    ChainAnswer, ChainTip, CoinsAnswer, EntryAnswer, HeaderAnswer, Hex, MempoolAnswer,
+    NetworkAnswer, OutputAnswer, Spender,
 };
 use super::rest::Rest;
 use super::rpc::{BATCH, Login, OUT_OF_RANGE, Rpc, UNKNOWN, unusable};
@@ -24,6 +24,8 @@ use crate::domain::time::Timestamp;
 
 /// Time that an answer may take on top of the time the node was told to wait.
 const WAIT_MARGIN: Duration = Duration::from_secs(10);
+/// How long reading every coin may take.
+const COINS_TIMEOUT: Duration = Duration::from_secs(3600);
 /// `RPC_MISC_ERROR`.
 const MISC: i64 = -1;
 /// `RPC_VERIFY_ERROR` and `RPC_VERIFY_REJECTED`: the transaction is not taken.
@@ -212,10 +214,11 @@ impl BlockSource for Bitcoind {
         let chain: ChainAnswer = self.rpc.call("getblockchaininfo", json!([])).await?;
         match self.header(&id.hash).await? {
             Some(header) if header.active => Ok(Standing::Active),
-            Some(header) if header.work <= chain.chainwork => Ok(Standing::Left),
+            // Not for equal work: the server beside this one would take its own block back.
+            Some(header) if header.work < chain.chainwork => Ok(Standing::Left),
             Some(_) if self.is_invalid(id).await? => Ok(Standing::Left),
-            // A chain of as many blocks that does not know ours is another chain.
-            None if chain.blocks >= id.height => Ok(Standing::Left),
+            // Of a block that it never heard of the work is not known: its height stands for it.
+            None if chain.blocks > id.height => Ok(Standing::Left),
             Some(_) | None => Ok(Standing::Ahead),
         }
     }
@@ -262,6 +265,14 @@ impl BlockSource for Bitcoind {
             spenders.extend(answer.into_iter().map(|spender| spender.spendingtxid));
         }
         Ok(spenders)
+    }
+
+    async fn unspent_scripts(&self, scripts: &[ScriptBuf]) -> Result<Vec<ScriptBuf>, ChainError> {
+        let raw: Vec<_> = scripts.iter().map(|it| format!("raw({})", it.to_hex_string())).collect();
+        let method = "scantxoutset";
+        let answer = self.rpc.call_within(COINS_TIMEOUT, method, json!(["start", raw])).await;
+        let CoinsAnswer { unspents } = answer?;
+        Ok(unspents.into_iter().map(|coin| ScriptBuf::from_bytes(coin.script.0)).collect())
     }
 
     async fn broadcast(&self, transaction: &[u8]) -> Result<Broadcast, ChainError> {

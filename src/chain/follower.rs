@@ -39,8 +39,9 @@ pub enum Move {
     Rewind,
     /// There is nothing above the tip.
     AtTip,
-    /// The node's chain ends below our tip and has not left it: it is syncing or lost data. Wait,
-    /// and neither credit nor end anything (SPEC 3).
+    /// The node's chain lacks our tip and has no more work: it is syncing, lost data, or saw
+    /// another block first. Wait, and neither credit nor end anything (SPEC 3). A shared tip so
+    /// only ever goes to more work, and two nodes that differ do not pull it to and fro.
     Behind,
 }
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::hashes::{Hash, sha256d};
-use bitcoin::{BlockHash, OutPoint, Txid, Work};
+use bitcoin::{BlockHash, OutPoint, ScriptBuf, Txid, Work};
 use bytes::Bytes;
 
 pub use error::{ChainError, ErrorClass};
@@ -74,9 +74,10 @@ pub struct Header {
 pub enum Standing {
     /// It is, after all.
     Active,
-    /// The node has turned to another chain, or holds this block for invalid.
+    /// The node has turned to a chain of more work, or holds this block for invalid.
     Left,
-    /// The node has not come that far: it is syncing, or lost data.
+    /// The node's chain has no more work: it is syncing, lost data, or has another block of the
+    /// same height. The next block decides.
     Ahead,
 }
 
@@ -149,6 +150,13 @@ pub trait BlockSource: Send + Sync + 'static {
         outpoints: &[OutPoint],
     ) -> impl Future<Output = Result<Vec<Option<Txid>>, ChainError>> + Send;
 
+    /// Those of `scripts` that hold coins in the chain now. Reads every coin there is: minutes on
+    /// a large chain.
+    fn unspent_scripts(
+        &self,
+        scripts: &[ScriptBuf],
+    ) -> impl Future<Output = Result<Vec<ScriptBuf>, ChainError>> + Send;
+
     /// Sends a transaction; harmless when it was sent before.
     fn broadcast(
         &self,
@@ -202,6 +210,10 @@ impl<S: BlockSource> BlockSource for Arc<S> {
         outpoints: &[OutPoint],
     ) -> Result<Vec<Option<Txid>>, ChainError> {
         S::mempool_spenders(self, outpoints).await
+    }
+
+    async fn unspent_scripts(&self, scripts: &[ScriptBuf]) -> Result<Vec<ScriptBuf>, ChainError> {
+        S::unspent_scripts(self, scripts).await
     }
 
     async fn broadcast(&self, transaction: &[u8]) -> Result<Broadcast, ChainError> {

@@ -54,6 +54,8 @@ pub enum Doubt {
         /// Our tip.
         stored: u32,
     },
+    /// Its chain lacks the stored tip and has no more work.
+    OtherBranch,
     /// Nobody tells it about blocks.
     NoPeers,
     /// Its best block is too old.
@@ -71,6 +73,9 @@ impl fmt::Display for Doubt {
             }
             Self::Behind { blocks, stored } => {
                 write!(f, "bitcoind is at block {blocks}, behind the stored tip {stored}")
+            }
+            Self::OtherBranch => {
+                write!(f, "bitcoind's chain lacks the stored tip and has no more work than it")
             }
             Self::NoPeers => write!(f, "bitcoind has no peers"),
             Self::StaleTip { age_s } => write!(f, "bitcoind's best block is {age_s} s old"),

@@ -1,6 +1,8 @@
 //! Blocks and the tip. Every block hash since the first is kept; the tip is one row that is
 //! compared and swapped, so that two nodes never apply the same block twice.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bitcoin::BlockHash;
 
 use super::row::{Row, int};
@@ -142,21 +144,22 @@ pub async fn first_height(conn: &mut Conn) -> Result<Option<u32>, DbError> {
     row.map(|row| Row::new(&row, "block").u32("height")).transpose()
 }
 
-/// Height and moment of the blocks from `from` to `to`, both included.
+/// The height of the first block that is stored.
+pub async fn lowest(conn: &mut Conn) -> Result<Option<u32>, DbError> {
+    let row = sqlx::query("SELECT MIN(height) AS lowest FROM block").fetch_one(&mut *conn).await?;
+    Row::new(&row, "block").opt_u32("lowest")
+}
+
+/// The moments of the blocks at some heights, as far as they are stored.
 pub async fn moments(
     conn: &mut Conn,
-    from: u32,
-    to: u32,
-) -> Result<Vec<(u32, Timestamp)>, DbError> {
-    sqlx::query("SELECT height, moment_at FROM block WHERE height >= $1 AND height <= $2")
-        .bind(int(from))
-        .bind(int(to))
-        .fetch_all(&mut *conn)
-        .await?
-        .iter()
-        .map(|row| {
-            let row = Row::new(row, "block");
-            Ok((row.u32("height")?, row.at("moment_at")?))
-        })
-        .collect()
+    heights: BTreeSet<u32>,
+) -> Result<BTreeMap<u32, Timestamp>, DbError> {
+    let mut moments = BTreeMap::new();
+    for height in heights {
+        if let Some(block) = find(conn, height).await? {
+            moments.insert(height, block.moment_at);
+        }
+    }
+    Ok(moments)
 }

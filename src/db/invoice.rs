@@ -172,6 +172,22 @@ pub async fn list_of_lease(conn: &mut Conn, lease: &LeaseId) -> Result<Vec<Invoi
     sqlx::query(text).bind(lease.as_str()).fetch_all(&mut *conn).await?.iter().map(read).collect()
 }
 
+/// Those of a lease's invoices that still matter to where it stands: the first one, the open ones,
+/// and every one that money came to. Anyone may ask for many that are never paid.
+pub async fn list_to_settle(conn: &mut Conn, lease: &LeaseId) -> Result<Vec<InvoiceRow>, DbError> {
+    let text = sqlx::AssertSqlSafe(format!(
+        "{SELECT} WHERE id IN (\
+         SELECT id FROM invoice WHERE lease = $1 AND purpose = 'lease' \
+         UNION SELECT id FROM invoice WHERE lease = $1 AND purpose = 'topup' \
+             AND status IN ('open', 'confirming', 'settled') \
+         UNION SELECT id FROM invoice WHERE lease = $1 AND purpose = 'topup' \
+             AND status IN ('expired', 'cancelled') AND funded_at >= 0 \
+         UNION SELECT invoice FROM payment WHERE lease = $1 AND invoice IS NOT NULL) \
+         ORDER BY CASE WHEN purpose = 'lease' THEN 0 ELSE 1 END, created_at, id"
+    ));
+    sqlx::query(text).bind(lease.as_str()).fetch_all(&mut *conn).await?.iter().map(read).collect()
+}
+
 /// Invoices, newest first.
 pub async fn list(
     conn: &mut Conn,
@@ -219,42 +235,6 @@ pub async fn cancel(conn: &mut Conn, id: &InvoiceId, now: Timestamp) -> Result<(
         .execute(&mut *conn)
         .await?;
     Ok(())
-}
-
-/// A script that was issued, for the watch set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Issued {
-    /// Derivation index.
-    pub index: u32,
-    /// The script.
-    pub script_pubkey: ScriptBuf,
-}
-
-/// Scripts of a keychain issued at `from` or later, in order, at most `limit`.
-pub async fn issued(
-    conn: &mut Conn,
-    keychain: u32,
-    from: u32,
-    limit: u32,
-) -> Result<Vec<Issued>, DbError> {
-    sqlx::query(
-        "SELECT derivation_index, script_pubkey FROM invoice \
-         WHERE keychain = $1 AND derivation_index >= $2 ORDER BY derivation_index LIMIT $3",
-    )
-    .bind(int(keychain))
-    .bind(int(from))
-    .bind(int(limit))
-    .fetch_all(&mut *conn)
-    .await?
-    .iter()
-    .map(|row| {
-        let row = Row::new(row, "invoice");
-        Ok(Issued {
-            index: row.u32("derivation_index")?,
-            script_pubkey: row.parsed("script_pubkey", |text| ScriptBuf::from_hex(text).ok())?,
-        })
-    })
-    .collect()
 }
 
 /// How many invoices are unexpired and unpaid, how many of them are `source`'s, and when the

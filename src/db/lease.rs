@@ -189,17 +189,37 @@ pub async fn due_by_clock(
     ids(&rows)
 }
 
-/// Leases of a resource that are paid and wait for a unit, the one that waits longest first.
-pub async fn waiting(conn: &mut Conn, resource: &str, limit: u32) -> Result<Vec<LeaseId>, DbError> {
-    let rows = sqlx::query(
-        "SELECT id FROM lease WHERE resource = $1 AND waits_since_at IS NOT NULL \
-         ORDER BY waits_since_at, id LIMIT $2",
+/// How many leases wait for a unit of a resource; with `before`, those that wait longer than it.
+pub async fn count_waiting(
+    conn: &mut Conn,
+    resource: &str,
+    before: Option<(Timestamp, &LeaseId)>,
+) -> Result<u64, DbError> {
+    let (at, id) = before.map_or((i64::MAX, ""), |(at, id)| (at.millis(), id.as_str()));
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS n FROM lease WHERE resource = $1 AND id <> $3 \
+         AND (waits_since_at < $2 OR (waits_since_at = $2 AND id < $3))",
     )
     .bind(resource)
-    .bind(int(limit))
-    .fetch_all(&mut *conn)
+    .bind(at)
+    .bind(id)
+    .fetch_one(&mut *conn)
     .await?;
-    ids(&rows)
+    Row::new(&row, "lease").u64("n")
+}
+
+/// Marks the leases that have waited longest for a unit, to be settled at the next step.
+pub async fn call_waiting(conn: &mut Conn, resource: &str, most: usize) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE lease SET next_height = 0 WHERE id IN (SELECT id FROM lease \
+         WHERE resource = $1 AND waits_since_at IS NOT NULL \
+         ORDER BY waits_since_at, id LIMIT $2)",
+    )
+    .bind(resource)
+    .bind(int(most))
+    .execute(&mut *conn)
+    .await?;
+    Ok(())
 }
 
 /// Marks leases to be settled at the next step.
@@ -266,19 +286,4 @@ pub async fn count_by_state(conn: &mut Conn) -> Result<Vec<(LeaseState, u64)>, D
             Ok((row.parsed("state", LeaseState::parse)?, row.u64("n")?))
         })
         .collect()
-}
-
-/// When the next unit of a resource comes free, as things stand.
-pub async fn first_paid_until(
-    conn: &mut Conn,
-    resource: &str,
-) -> Result<Option<Timestamp>, DbError> {
-    let row = sqlx::query(
-        "SELECT MIN(paid_until_at) AS first FROM lease \
-         WHERE resource = $1 AND state IN ('active', 'grace', 'suspended')",
-    )
-    .bind(resource)
-    .fetch_one(&mut *conn)
-    .await?;
-    Row::new(&row, "lease").opt_at("first")
 }

@@ -13,6 +13,8 @@ use super::{Conn, DbError};
 pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "base", include_str!("../../migrations/0001_base.sql")),
     (2, "core", include_str!("../../migrations/0002_core.sql")),
+    (3, "recovery", include_str!("../../migrations/0003_recovery.sql")),
+    (4, "settling", include_str!("../../migrations/0004_settling.sql")),
 ];
 
 /// The newest schema version this program knows.

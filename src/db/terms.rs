@@ -21,7 +21,12 @@ pub struct Resource {
 impl Resource {
     /// Whether it takes money: neither paused nor retired.
     pub fn accepting(&self) -> bool {
-        self.paused_at.is_none() && self.retired_at.is_none()
+        self.closed_at().is_none()
+    }
+
+    /// Since when it takes no money.
+    pub fn closed_at(&self) -> Option<Timestamp> {
+        [self.paused_at, self.retired_at].into_iter().flatten().min()
     }
 }
 

@@ -63,7 +63,7 @@ pub async fn insert(conn: &mut Conn, tx: &NewTx) -> Result<bool, DbError> {
     Ok(true)
 }
 
-/// It is in the mempool.
+/// It is in the mempool of a server's node, as seen at `at`.
 pub async fn entered_mempool(
     conn: &mut Conn,
     txid: &Txid,
@@ -71,7 +71,7 @@ pub async fn entered_mempool(
     entry: Option<(u64, bool)>,
 ) -> Result<(), DbError> {
     sqlx::query(
-        "UPDATE tx SET mempool_at = COALESCE(mempool_at, $2), absent_since_height = NULL, \
+        "UPDATE tx SET mempool_at = $2, absent_since_height = NULL, \
          conflict_txid = CASE WHEN conflict_height IS NULL THEN NULL ELSE conflict_txid END, \
          feerate_msat = COALESCE($3, feerate_msat), \
          unconfirmed_inputs = COALESCE($4, unconfirmed_inputs) WHERE txid = $1",
@@ -82,6 +82,16 @@ pub async fn entered_mempool(
     .bind(entry.map(|(_, confirmed)| i64::from(!confirmed)))
     .execute(&mut *conn)
     .await?;
+    Ok(())
+}
+
+/// It is still in the mempool of a server's node.
+pub async fn still_in_mempool(conn: &mut Conn, txid: &Txid, at: Timestamp) -> Result<(), DbError> {
+    sqlx::query("UPDATE tx SET mempool_at = $2 WHERE txid = $1 AND mempool_at IS NOT NULL")
+        .bind(txid.to_string())
+        .bind(at.millis())
+        .execute(&mut *conn)
+        .await?;
     Ok(())
 }
 
@@ -203,20 +213,22 @@ pub async fn open_inputs(conn: &mut Conn, final_height: u32) -> Result<Vec<OutPo
 pub struct Pending {
     /// Its txid.
     pub txid: Txid,
-    /// Whether the database has it in the mempool.
-    pub in_mempool: bool,
+    /// When a server last said that it is in its node's mempool; `None` when it is in none.
+    pub mempool_at: Option<Timestamp>,
     /// What it spends.
     pub inputs: Vec<OutPoint>,
 }
 
-/// Transactions in no block and without a conflict in the chain.
-pub async fn pending(conn: &mut Conn) -> Result<Vec<Pending>, DbError> {
+/// Transactions in no block, without a conflict in the chain, and not away since height `given_up`.
+pub async fn pending(conn: &mut Conn, given_up: u32) -> Result<Vec<Pending>, DbError> {
     let rows = sqlx::query(
         "SELECT tx.txid, mempool_at, prev_txid, prev_vout FROM tx \
          JOIN tx_input ON tx_input.txid = tx.txid \
          WHERE tx.height IS NULL AND conflict_height IS NULL AND coinbase = 0 \
+         AND (mempool_at IS NOT NULL OR absent_since_height IS NULL OR absent_since_height > $1) \
          ORDER BY tx.txid",
     )
+    .bind(int(given_up))
     .fetch_all(&mut *conn)
     .await?;
     let mut list: Vec<Pending> = Vec::new();
@@ -231,7 +243,7 @@ pub async fn pending(conn: &mut Conn) -> Result<Vec<Pending>, DbError> {
             Some(last) => last.inputs.push(input),
             None => list.push(Pending {
                 txid,
-                in_mempool: row.opt_i64("mempool_at")?.is_some(),
+                mempool_at: row.opt_at("mempool_at")?,
                 inputs: vec![input],
             }),
         }

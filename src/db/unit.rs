@@ -1,7 +1,8 @@
 //! Units that are not free. A row is a unit taken; its key makes sure that nobody else has it.
 
-use super::row::Row;
+use super::row::{Row, int};
 use super::{Conn, DbError};
+use crate::domain::time::Timestamp;
 
 /// A unit that is taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,12 @@ pub async fn list(conn: &mut Conn, resource: &str) -> Result<Vec<Taken>, DbError
         .collect()
 }
 
+/// Those of `units` that nobody has.
+pub fn free<'a>(units: &'a [String], taken: &[Taken]) -> Vec<&'a String> {
+    let is_free = |unit: &&String| taken.iter().all(|taken| taken.name != **unit);
+    units.iter().filter(is_free).collect()
+}
+
 /// Takes a unit. The caller has seen that it is free, in the same transaction.
 pub async fn take(
     conn: &mut Conn,
@@ -58,6 +65,27 @@ pub async fn take(
 pub async fn release(conn: &mut Conn, lease: &str) -> Result<(), DbError> {
     sqlx::query("DELETE FROM unit WHERE lease = $1").bind(lease).execute(&mut *conn).await?;
     Ok(())
+}
+
+/// When the first unit of a resource comes free, as things stand: an unpaid request's when its
+/// quote ends, a lease's after its grace. Nobody knows when a suspended one goes on.
+pub async fn first_free_at(
+    conn: &mut Conn,
+    resource: &str,
+    grace_s: u64,
+) -> Result<Option<Timestamp>, DbError> {
+    let row = sqlx::query(
+        "SELECT MIN(CASE WHEN unit.state = 'held' THEN invoice.expires_at \
+         WHEN lease.state IN ('active', 'grace') THEN lease.paid_until_at + $2 END) AS first \
+         FROM unit JOIN lease ON lease.id = unit.lease \
+         JOIN invoice ON invoice.lease = lease.id AND invoice.purpose = 'lease' \
+         WHERE unit.resource = $1",
+    )
+    .bind(resource)
+    .bind(int(grace_s.saturating_mul(1000)))
+    .fetch_one(&mut *conn)
+    .await?;
+    Row::new(&row, "unit").opt_at("first")
 }
 
 /// Units of `resource` that requests of `source` hold without having paid.

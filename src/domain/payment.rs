@@ -1,6 +1,8 @@
 //! A payment: one output that pays an address ever issued. Facts about where it is, and the
 //! state derived from them (SPEC section 3).
 
+use std::collections::BTreeMap;
+
 use bitcoin::{OutPoint, Txid};
 use serde::{Deserialize, Serialize};
 
@@ -254,38 +256,40 @@ pub fn tier_sum<'a>(
         .fold(0u64, |sum, payment| sum.saturating_add(payment.amount_sat))
 }
 
-/// The first height at which `payment` has the confirmations it needs, if that is at or below
-/// `tip`. `None` while it has to wait.
-pub fn due_height(
-    payment: &Payment,
-    siblings: &[Payment],
-    terms: &Terms,
+/// The sums that decide about the confirmations of payments to one subject, each found once.
+#[derive(Debug)]
+pub struct Tiers<'a> {
+    siblings: &'a [Payment],
     tip: u32,
-    policy: &Policy,
-) -> Option<u32> {
-    let mined = payment.mined.as_ref()?;
-    let mut height = mined.height;
-    while height <= tip {
-        let needed = required(payment, siblings, terms, height, tip, policy);
-        if payment.confirmations(height) >= needed {
-            return Some(height);
-        }
-        height += 1;
-    }
-    None
+    policy: &'a Policy,
+    known: BTreeMap<u32, u64>,
 }
 
-/// Confirmations that `payment` needs as seen at `height`; at least 1, since a mined payment
+impl<'a> Tiers<'a> {
+    /// Of `siblings`, when the tip is at height `tip`.
+    pub fn new(siblings: &'a [Payment], tip: u32, policy: &'a Policy) -> Self {
+        Self { siblings, tip, policy, known: BTreeMap::new() }
+    }
+
+    /// The first height at which `payment` has the confirmations it needs, if that is at or below
+    /// the tip. `None` while it has to wait.
+    pub fn due_height(&mut self, payment: &Payment, terms: &Terms) -> Option<u32> {
+        let mined = payment.mined.as_ref()?;
+        let due = |height: &u32| {
+            let sum = self
+                .known
+                .entry(*height)
+                .or_insert_with(|| tier_sum(self.siblings, *height, self.tip, self.policy));
+            payment.confirmations(*height) >= required(payment, terms, *sum)
+        };
+        (mined.height..=self.tip).find(due)
+    }
+}
+
+/// Confirmations that a mined payment needs when `tier_sat` is on its way; at least 1, since it
 /// has that many anyway.
-pub fn required(
-    payment: &Payment,
-    siblings: &[Payment],
-    terms: &Terms,
-    height: u32,
-    tip: u32,
-    policy: &Policy,
-) -> u32 {
-    let needed = terms.confirmations_for(tier_sum(siblings, height, tip, policy)).max(1);
+pub fn required(payment: &Payment, terms: &Terms, tier_sat: u64) -> u32 {
+    let needed = terms.confirmations_for(tier_sat).max(1);
     if payment.coinbase { needed.max(COINBASE_MATURITY) } else { needed }
 }
 

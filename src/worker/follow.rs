@@ -14,13 +14,13 @@ use crate::app::settle::Ground;
 use crate::app::settle_due::{SettleByChain, SettleByClock};
 use crate::chain::follower::{FetchedBlock, Follower, Move};
 use crate::chain::mempool::Mempool;
-use crate::chain::{BlockId, BlockSource, ChainError, ErrorClass, NodeState};
+use crate::chain::{BlockId, BlockSource, ChainError, Doubt, ErrorClass, NodeState};
 use crate::clock::SharedClock;
 use crate::db::chain::{Block, Tip};
 use crate::db::{self, Db};
 use crate::domain::policy::Policy;
-use crate::domain::scan::scan_block;
 
+use super::recover::Reach;
 use super::watch::Watch;
 
 /// Blocks that one transaction connects while catching up.
@@ -33,6 +33,8 @@ pub struct Settings {
     pub network: bitcoin::Network,
     /// The operator's rules.
     pub policy: Policy,
+    /// How far what a keychain issued before is searched for.
+    pub reach: Reach,
     /// Where the first start scans from; `None` for the node's tip.
     pub birthday_height: Option<u32>,
     /// A tip older than this is not trusted; `None` on regtest.
@@ -64,7 +66,7 @@ impl<S: BlockSource> Follow<S> {
         settings: Settings,
         readiness: ReadinessSender,
     ) -> Self {
-        let watch = Watch::new(db.clone(), settings.network, super::watch::LOOKAHEAD);
+        let watch = Watch::new(db.clone(), settings.network, settings.reach.lookahead);
         Self {
             follower: Follower::new(source.clone()),
             source,
@@ -141,7 +143,7 @@ impl<S: BlockSource> Follow<S> {
         Ok(())
     }
 
-    fn publish(&self, change: impl FnOnce(&mut Readiness)) {
+    pub(super) fn publish(&self, change: impl FnOnce(&mut Readiness)) {
         self.readiness.send_if_modified(|now| {
             let before = now.clone();
             change(now);
@@ -160,7 +162,11 @@ impl<S: BlockSource> Follow<S> {
         loop {
             match self.catch_up().await? {
                 End::AtTip => {}
-                End::Behind => trusted = false,
+                End::Behind if trusted => {
+                    trusted = false;
+                    self.publish(|now| now.node = NodeNow::Doubted(Doubt::OtherBranch.to_string()));
+                }
+                End::Behind => {}
             }
             if !trusted || self.look().await? {
                 break;
@@ -168,6 +174,7 @@ impl<S: BlockSource> Follow<S> {
         }
         self.following = trusted;
         if trusted {
+            self.recover().await?;
             let now = self.clock.now();
             self.publish(|at| {
                 at.node = NodeNow::Trusted;
@@ -240,7 +247,9 @@ impl<S: BlockSource> Follow<S> {
     async fn scan(&mut self, block: &FetchedBlock) -> anyhow::Result<ScannedBlock> {
         let depth = self.settings.policy.final_confirmations;
         self.watch.refresh(block.id.height.saturating_sub(depth)).await?;
-        let hits = scan_block(&block.bytes, self.watch.set())
+        let hits = self
+            .watch
+            .scan_block(&block.bytes)
             .with_context(|| format!("block {} cannot be read", block.id))?;
         metrics::counter!("leasehold_blocks_scanned_total").increment(1);
         Ok(ScannedBlock {
@@ -349,6 +358,6 @@ impl<S: BlockSource> Follow<S> {
 enum End {
     /// Nothing is above the tip.
     AtTip,
-    /// The node's chain ends below it.
+    /// The node's chain lacks it and has no more work.
     Behind,
 }

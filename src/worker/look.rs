@@ -20,6 +20,13 @@ use super::follow::Follow;
 /// the mempool counts as not watched.
 const RECORD_EVERY_S: u64 = 20;
 
+/// Servers on one database have nodes with mempools of their own. What a node has lost is gone at
+/// once, until another server says otherwise; what it never had is gone when no server has said
+/// for so long that its node has it.
+const GONE_AFTER_S: u64 = 120;
+/// How often that is said.
+const SAY_EVERY_S: u64 = 40;
+
 impl<S: BlockSource> Follow<S> {
     /// Looks once. False when the tip moved meanwhile and the look is worth nothing.
     pub(super) async fn look(&mut self) -> anyhow::Result<bool> {
@@ -77,8 +84,8 @@ impl<S: BlockSource> Follow<S> {
             });
             seen.push(Seen { hit, entry });
         }
-        let (back, left) = (Vec::new(), Vec::new());
-        Ok(ApplyMempool { tip, seen, back, left, conflicts, now: self.clock.now() })
+        let (back, still, left) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(ApplyMempool { tip, seen, back, still, left, conflicts, now: self.clock.now() })
     }
 
     /// Compares what the database has in the mempool with what is there.
@@ -89,16 +96,25 @@ impl<S: BlockSource> Follow<S> {
         removed: &HashSet<Txid>,
     ) -> anyhow::Result<()> {
         let mut conn = self.db.read().await?;
-        let pending = db::tx::pending(&mut conn).await?;
+        let tip = db::chain::tip(&mut conn).await?.map_or(0, |tip| tip.height);
+        let policy = &self.settings.policy;
+        // What stays away longer has lost its credit and is only news when it comes back.
+        let patience = policy.final_confirmations.max(policy.at_risk_blocks);
+        let pending = db::tx::pending(&mut conn, tip.saturating_sub(patience)).await?;
         drop(conn);
         let is_here = |txid: &Txid| {
             added.contains(txid) || (self.mempool.contains(txid) && !removed.contains(txid))
         };
         let mut absent: Vec<&Pending> = Vec::new();
         for tx in &pending {
-            match (tx.in_mempool, is_here(&tx.txid)) {
-                (true, false) => item.left.push(tx.txid),
-                (false, true) => item.back.push(tx.txid),
+            let seen_s = tx.mempool_at.map(|at| at.seconds_until(item.now));
+            match (seen_s, is_here(&tx.txid)) {
+                (None, true) => item.back.push(tx.txid),
+                (Some(ago), true) if ago >= SAY_EVERY_S => item.still.push(tx.txid),
+                // Another server's node may have it.
+                (Some(ago), false) if ago >= GONE_AFTER_S || removed.contains(&tx.txid) => {
+                    item.left.push(tx.txid);
+                }
                 _ => {}
             }
             if !is_here(&tx.txid) {

@@ -4,6 +4,7 @@
 pub mod follow;
 pub mod housekeeping;
 pub mod look;
+pub mod recover;
 pub mod rescan;
 #[cfg(test)]
 pub(crate) mod rig;

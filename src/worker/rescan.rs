@@ -11,7 +11,6 @@ use crate::app::apply_block::{Applied, ApplyAgain, ScannedBlock};
 use crate::app::rescan::{Progress, RescanDesk, RescanState};
 use crate::chain::{BlockSource, ChainError, ErrorClass};
 use crate::db::{self, Db};
-use crate::domain::scan::scan_block;
 
 use super::watch::{LOOKAHEAD, Watch};
 
@@ -109,7 +108,7 @@ async fn read_again<S: BlockSource>(
     let header = source.header(&hash).await?.ok_or_else(other_chain)?;
     let bytes = source.block(&hash).await?;
     watch.refresh(0).await?;
-    let hits = scan_block(&bytes, watch.set())?;
+    let hits = watch.scan_block(&bytes)?;
     if hits.is_empty() {
         return Ok(0);
     }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use bitcoin::{Network, OutPoint, ScriptBuf, Transaction, Txid};
 
+use crate::app::AppError;
 use crate::app::apply_catalog::ApplyCatalog;
+use crate::app::idempotent::Outcome;
 use crate::app::readiness::Readiness;
 use crate::app::request_lease::{ClaimFor, RequestLease};
 use crate::app::settle::Ground;
@@ -25,6 +27,7 @@ use crate::domain::resource::Terms;
 use crate::domain::time::Timestamp;
 
 use super::follow::{Follow, Settings};
+use super::recover::Reach;
 
 /// A public descriptor whose keys nobody has use for.
 pub const DESCRIPTOR: &str = "wpkh(tpubD6NzVbkrYhZ4XgiXtGrdW5XDAPFCL9h7we1vwNCpn8tGbBcgfVYjXyhWo4E1xkh56hjod1RhGjxbaTLV3X4FyWuejifB9jusQ46QzG87VKp/<0;1>/*)";
@@ -98,6 +101,18 @@ impl Rig {
         self.follow = follow(&self.db, &self.chain, &self.clock, &self.shop);
     }
 
+    /// A second server on the same database, with a node of its own that has the same chain.
+    pub fn beside(&self) -> (Arc<MemoryChain>, Follow<MemoryChain>) {
+        let chain = Arc::new(self.chain.twin());
+        let follow = follow(&self.db, &chain, &self.clock, &self.shop);
+        (chain, follow)
+    }
+
+    pub async fn tip(&self) -> db::chain::Tip {
+        let mut conn = self.db.read().await.unwrap();
+        db::chain::tip(&mut conn).await.unwrap().unwrap()
+    }
+
     pub async fn round(&mut self) {
         self.follow.round().await.unwrap();
     }
@@ -111,6 +126,13 @@ impl Rig {
     }
 
     pub async fn request(&self, duration_s: u64) -> (LeaseId, InvoiceRow) {
+        let outcome = self.try_request(duration_s).await.unwrap();
+        let id = outcome.body["invoice"]["id"].as_str().unwrap().to_owned();
+        let lease = LeaseId::parse(outcome.body["lease"]["id"].as_str().unwrap()).unwrap();
+        (lease, self.invoice(&InvoiceId::parse(&id).unwrap()).await)
+    }
+
+    pub async fn try_request(&self, duration_s: u64) -> Result<Outcome, AppError> {
         let item = RequestLease {
             shop: self.shop.clone(),
             now: self.clock.now(),
@@ -122,10 +144,7 @@ impl Rig {
             source: None,
             key: None,
         };
-        let outcome = self.db.write(item).await.unwrap();
-        let id = outcome.body["invoice"]["id"].as_str().unwrap().to_owned();
-        let lease = LeaseId::parse(outcome.body["lease"]["id"].as_str().unwrap()).unwrap();
-        (lease, self.invoice(&InvoiceId::parse(&id).unwrap()).await)
+        self.db.write(item).await
     }
 
     pub async fn lease(&self, id: &LeaseId) -> LeaseRow {
@@ -173,6 +192,7 @@ fn follow(
     let settings = Settings {
         network: Network::Regtest,
         policy: shop.policy.clone(),
+        reach: Reach { lookahead: 20, skip: 50 },
         birthday_height: None,
         max_tip_age_s: None,
         poll_interval: std::time::Duration::from_millis(10),

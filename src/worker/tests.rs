@@ -1,5 +1,8 @@
 //! The whole way through the real database on an in-memory chain: request, pay, mine, lease.
 
+mod pair;
+mod schedule;
+
 use std::sync::Arc;
 
 use bitcoin::Network;

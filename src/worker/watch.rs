@@ -7,21 +7,26 @@ use std::sync::Arc;
 
 use bitcoin::{Network, OutPoint};
 
+use crate::db::keychain::KeychainRow;
 use crate::db::{self, Conn, Db, DbError};
 use crate::domain::keychain::{Branch, Keychain};
-use crate::domain::scan::{Place, WatchSet};
+use crate::domain::scan::{self, Place, ScanError, TxHit, WatchSet};
 
-/// Indexes beyond the last issued one that are watched too: money on them is unallocated.
+/// Indexes beyond the last known one that are watched too: money on them is unallocated.
 pub const LOOKAHEAD: u32 = 1000;
 
-/// How many issued scripts are loaded at a time.
+/// How many stored scripts are loaded at a time.
 const PAGE: u32 = 10_000;
 
 struct Loaded {
     id: u32,
     keychain: Arc<Keychain>,
+    /// External indexes below it are watched.
     external: u32,
+    /// Internal indexes below it are watched.
     internal: u32,
+    /// How many unused indexes are watched.
+    ahead: u32,
 }
 
 /// What to look for.
@@ -31,28 +36,56 @@ pub struct Watch {
     set: WatchSet,
     keychains: Vec<Loaded>,
     outpoints: HashSet<OutPoint>,
-    seq: Option<i64>,
-    lookahead: u32,
+    loaded_at: Option<(i64, u32)>,
+    recover_lookahead: u32,
 }
 
 impl Watch {
-    /// An empty watch; the first refresh loads everything. `lookahead` is how many unused
-    /// indexes are watched beyond the last issued one, normally [`LOOKAHEAD`].
-    pub fn new(db: Db, network: Network, lookahead: u32) -> Self {
+    /// An empty watch; the first refresh loads everything. Beyond the last known index of a
+    /// keychain [`LOOKAHEAD`] unused ones are watched, `recover_lookahead` while it is recovered.
+    pub fn new(db: Db, network: Network, recover_lookahead: u32) -> Self {
         Self {
             db,
             network,
             set: WatchSet::new(),
             keychains: Vec::new(),
             outpoints: HashSet::new(),
-            seq: None,
-            lookahead,
+            loaded_at: None,
+            recover_lookahead,
         }
     }
 
     /// What to scan with.
     pub fn set(&self) -> &WatchSet {
         &self.set
+    }
+
+    /// The hits of a block. One that lies beyond what is known moves the end of what is watched,
+    /// and the block is scanned again: it may pay further indexes.
+    ///
+    /// # Errors
+    /// When the bytes are not exactly one block.
+    pub fn scan_block(&mut self, block: &[u8]) -> Result<Vec<TxHit>, ScanError> {
+        loop {
+            let hits = scan::scan_block(block, &self.set)?;
+            let places = hits.iter().flat_map(|hit| &hit.outputs).map(|output| output.place);
+            let mut further = false;
+            for place in places.filter(|place| place.branch == Branch::External) {
+                further |= self.reach_beyond(place);
+            }
+            if !further {
+                return Ok(hits);
+            }
+        }
+    }
+
+    /// Watches as far beyond `place` as beyond any used index. True when that was not so already.
+    fn reach_beyond(&mut self, place: Place) -> bool {
+        let known = self.keychains.iter_mut().find(|loaded| loaded.id == place.keychain);
+        known.is_some_and(|loaded| {
+            let end = place.index.saturating_add(1).saturating_add(loaded.ahead);
+            loaded.extend(&mut self.set, Branch::External, end)
+        })
     }
 
     /// Brings it up to what is committed now. `final_height` is the height below which nothing
@@ -66,63 +99,44 @@ impl Watch {
             self.load_keychain(&mut conn, &row).await?;
         }
         let seq = db::event::last_seq(&mut conn).await?;
-        if self.seq != Some(seq) {
+        // A reorg may go deeper than what was final, and makes no event.
+        let fresh = |(at, height): (i64, u32)| at == seq && height <= final_height;
+        if !self.loaded_at.is_some_and(fresh) {
             self.load_outpoints(&mut conn, final_height).await?;
-            self.seq = Some(seq);
+            self.loaded_at = Some((seq, final_height));
         }
         Ok(())
     }
 
-    async fn load_keychain(
-        &mut self,
-        conn: &mut Conn,
-        row: &db::keychain::KeychainRow,
-    ) -> Result<(), DbError> {
-        if !self.keychains.iter().any(|loaded| loaded.id == row.id) {
-            let keychain = Keychain::parse(&row.descriptor, self.network)
-                .map_err(|_| DbError::corrupt("keychain", "descriptor", row.id))?;
-            let mut loaded =
-                Loaded { id: row.id, keychain: Arc::new(keychain), external: 0, internal: 0 };
-            loaded.external = self.load_issued(conn, &loaded).await?;
-            self.keychains.push(loaded);
-        }
-        let Some(loaded) = self.keychains.iter_mut().find(|loaded| loaded.id == row.id) else {
-            return Ok(());
+    async fn load_keychain(&mut self, conn: &mut Conn, row: &KeychainRow) -> Result<(), DbError> {
+        let known = self.keychains.iter().position(|loaded| loaded.id == row.id);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                let keychain = Keychain::parse(&row.descriptor, self.network)
+                    .map_err(|_| DbError::corrupt("keychain", "descriptor", row.id))?;
+                let keychain = Arc::new(keychain);
+                self.keychains.push(Loaded {
+                    id: row.id,
+                    keychain,
+                    external: 0,
+                    internal: 0,
+                    ahead: 0,
+                });
+                self.keychains.len() - 1
+            }
         };
-        let highest = db::keychain::highest_seen(conn, row.id).await?.map_or(0, |seen| seen + 1);
-        let end = row.next_index.max(highest).saturating_add(self.lookahead);
+        let loaded = &mut self.keychains[at];
+        loaded.ahead = if row.recovery.is_some() { self.recover_lookahead } else { LOOKAHEAD };
+        // Many at once are read: that is ten times faster than deriving them.
+        if row.next_index > loaded.external.saturating_add(LOOKAHEAD) || loaded.external == 0 {
+            loaded.load(conn, &mut self.set).await?;
+        }
+        let end = row.first_unused().saturating_add(loaded.ahead);
+        loaded.extend(&mut self.set, Branch::External, end);
         // Change is only ever sent to the first internal indexes.
-        let branches = [
-            (Branch::External, &mut loaded.external, end),
-            (Branch::Internal, &mut loaded.internal, self.lookahead),
-        ];
-        for (branch, from, end) in branches {
-            for index in *from..end {
-                let place = Place { keychain: row.id, branch, index };
-                self.set.insert(&loaded.keychain.script(branch, index), place);
-            }
-            *from = end.max(*from);
-        }
+        loaded.extend(&mut self.set, Branch::Internal, LOOKAHEAD);
         Ok(())
-    }
-
-    /// Loads what was issued: reading a script is ten times faster than deriving it. Returns the
-    /// index up to which there was no gap.
-    async fn load_issued(&mut self, conn: &mut Conn, loaded: &Loaded) -> Result<u32, DbError> {
-        let (mut from, mut unbroken) = (0, 0);
-        loop {
-            let page = db::invoice::issued(conn, loaded.id, from, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(unbroken) };
-            from = last.index + 1;
-            for issued in &page {
-                let place =
-                    Place { keychain: loaded.id, branch: Branch::External, index: issued.index };
-                self.set.insert(&issued.script_pubkey, place);
-                if issued.index == unbroken {
-                    unbroken += 1;
-                }
-            }
-        }
     }
 
     async fn load_outpoints(&mut self, conn: &mut Conn, final_height: u32) -> Result<(), DbError> {
@@ -136,5 +150,43 @@ impl Watch {
         }
         self.outpoints = open;
         Ok(())
+    }
+}
+
+impl Loaded {
+    fn place(&self, branch: Branch, index: u32) -> Place {
+        Place { keychain: self.id, branch, index }
+    }
+
+    /// Derives and watches up to `end`. True when that was not so already.
+    fn extend(&mut self, set: &mut WatchSet, branch: Branch, end: u32) -> bool {
+        let from = match branch {
+            Branch::External => self.external,
+            Branch::Internal => self.internal,
+        };
+        for index in from..end {
+            set.insert(&self.keychain.script(branch, index), self.place(branch, index));
+        }
+        match branch {
+            Branch::External => self.external = end.max(from),
+            Branch::Internal => self.internal = end.max(from),
+        }
+        end > from
+    }
+
+    /// Reads and watches what is stored of the external branch, as far as it has no gap.
+    async fn load(&mut self, conn: &mut Conn, set: &mut WatchSet) -> Result<(), DbError> {
+        let mut from = self.external;
+        loop {
+            let page = db::keychain::scripts(conn, self.id, from, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            from = last.index + 1;
+            for known in &page {
+                set.insert(&known.script_pubkey, self.place(Branch::External, known.index));
+                if known.index == self.external {
+                    self.external += 1;
+                }
+            }
+        }
     }
 }

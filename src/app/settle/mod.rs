@@ -10,16 +10,18 @@ use std::collections::BTreeMap;
 
 use crate::db::invoice::InvoiceRow;
 use crate::db::lease::{LeaseRow, Next};
-use crate::db::payment::PaymentRow;
+use crate::db::payment::{Announced, PaymentRow};
 use crate::db::terms::Resource;
 use crate::db::{self, DbError, NewEvent, Tx};
 use crate::domain::ids::LeaseId;
 use crate::domain::lease::advance::{self, World};
 use crate::domain::lease::difference::difference;
 use crate::domain::lease::fold::{Phase, Standing, fold};
+use crate::domain::lease::prospects::Prospects;
 use crate::domain::lease::snapshot::Snapshot;
 use crate::domain::lease::{Entry, Facts, What};
 use crate::domain::ledger;
+use crate::domain::payment::PaymentState;
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
 
@@ -46,14 +48,24 @@ struct Settling<'a> {
     facts: Facts,
     invoices: Vec<InvoiceRow>,
     payments: Vec<PaymentRow>,
+    /// How the payments were stored.
+    stored: Vec<(PaymentState, Announced)>,
     tip: u32,
+    prospects: Prospects,
     moments: BTreeMap<u32, Timestamp>,
+    /// Hashes of blocks by height, as far as they were asked for.
+    hashes: BTreeMap<u32, Option<String>>,
     unmined_credit_sat: u64,
     standing: Standing,
     look: Snapshot,
     added: Vec<Entry>,
     events: Vec<NewEvent>,
+    /// True when more is due than one transaction should hold.
+    unfinished: bool,
 }
+
+/// Entries that one transaction appends at most: somebody may pay with thousands of outputs.
+const MOST_ENTRIES: usize = 200;
 
 /// Settles `lease`. `action` is what its holder or the operator does to it, taken after all that
 /// is due before it. Returns the lease as it stands, or `None` when there is none.
@@ -65,14 +77,17 @@ pub async fn settle(
 ) -> Result<Option<LeaseRow>, DbError> {
     let Some(mut settling) = Settling::load(tx, ground, lease).await? else { return Ok(None) };
     settling.announce_payments(tx).await?;
-    settling.take_due(tx).await?;
-    if let Some(what) = action {
-        let moment_at = ground.now.max(settling.standing.last_at);
-        settling.push(Entry { n: settling.standing.entries + 1, moment_at, what });
-        settling.take_due(tx).await?;
+    // What is done to it comes after all that is due.
+    let most = if action.is_some() { usize::MAX } else { MOST_ENTRIES };
+    settling.take_due(tx, most).await?;
+    if let Some(what) = action.filter(|what| settling.standing.allows(what)) {
+        settling.push_now(what);
+        settling.take_due(tx, most).await?;
     }
-    let now = ground.now.max(settling.standing.last_at);
-    settling.announce(settling.standing.at(now));
+    if !settling.unfinished {
+        let now = ground.now.max(settling.standing.last_at);
+        settling.announce(settling.standing.at(now));
+    }
     settling.write(tx).await.map(Some)
 }
 
@@ -86,7 +101,7 @@ impl<'a> Settling<'a> {
         let Some(row) = db::lease::find(conn, lease.as_str()).await? else { return Ok(None) };
         let corrupt = || DbError::corrupt("lease", "resource", lease);
         let resource = db::terms::find(conn, &row.facts.resource).await?.ok_or_else(corrupt)?;
-        let invoices = db::invoice::list_of_lease(conn, lease).await?;
+        let invoices = db::invoice::list_to_settle(conn, lease).await?;
         let payments = db::payment::list_of_lease(conn, lease).await?;
         let facts = Facts {
             lease: row.facts.clone(),
@@ -97,7 +112,10 @@ impl<'a> Settling<'a> {
         };
         let standing = fold(&facts).ok_or_else(corrupt)?;
         let tip = db::chain::tip(conn).await?.map_or(0, |tip| tip.height);
-        let moments = load_moments(tx, &facts, &standing, tip).await?;
+        let prospects = Prospects::new(&facts, tip, &ground.policy);
+        let at = (tip, &ground.policy);
+        let heights = advance::heights_of_moments(&facts, &standing, &prospects, at);
+        let moments = db::chain::moments(conn, heights).await?;
         let unmined_credit_sat = match ground.policy.zero_conf_max_exposure_sat {
             0 => 0,
             _ => db::payment::unmined_credit_sat(tx.conn(), lease).await?,
@@ -109,13 +127,17 @@ impl<'a> Settling<'a> {
             resource,
             facts,
             invoices,
+            stored: payments.iter().map(|row| (row.state, row.announced.clone())).collect(),
             payments,
             tip,
+            prospects,
             moments,
+            hashes: BTreeMap::new(),
             unmined_credit_sat,
             standing,
             added: Vec::new(),
             events: Vec::new(),
+            unfinished: false,
         }))
     }
 
@@ -125,19 +147,25 @@ impl<'a> Settling<'a> {
             now: self.ground.now,
             tip: self.tip,
             policy: &self.ground.policy,
+            prospects: &self.prospects,
             trusted: self.ground.trusted,
-            accepting: self.resource.accepting(),
+            closed_at: self.resource.closed_at(),
             moments: &moments,
             unmined_credit_sat: self.unmined_credit_sat,
         })
     }
 
-    /// Appends everything that is due, and starts a generation when it can start.
-    async fn take_due(&mut self, tx: &mut Tx) -> Result<(), DbError> {
+    /// Appends everything that is due, and starts a generation when it can start. Stops after
+    /// about `most` entries.
+    async fn take_due(&mut self, tx: &mut Tx, most: usize) -> Result<(), DbError> {
         loop {
             while let Some(entry) =
                 self.with_world(|world| advance::next_entry(&self.facts, &self.standing, world))
             {
+                if self.added.len() >= most {
+                    self.unfinished = true;
+                    return Ok(());
+                }
                 self.push(entry);
             }
             if !self.start(tx).await? {
@@ -208,20 +236,23 @@ impl<'a> Settling<'a> {
 
     /// When to look again.
     fn next(&self) -> Next {
-        let policy = &self.ground.policy;
-        let waits = self.wants_start().is_some();
-        let since = self.standing.credits.last().map_or(self.ground.now, |line| line.credited_at);
-        Next {
-            change_at: advance::next_change_at(
-                &self.facts,
-                &self.standing,
-                policy,
-                self.ground.now,
-            ),
-            height: self
-                .with_world(|world| advance::next_height(&self.facts, &self.standing, world)),
-            waits_since: waits.then_some(since),
-        }
+        let (facts, standing) = (&self.facts, &self.standing);
+        let waits = advance::wants_start(facts, standing, &self.ground.policy).is_some();
+        // What could not be taken now is looked at again as soon as it can be.
+        let again = self.unfinished || !self.ground.trusted;
+        self.with_world(|world| Next {
+            change_at: advance::next_change_at(facts, standing, world),
+            height: match again {
+                true => Some(0),
+                false => advance::next_height(facts, standing, world),
+            },
+            waits_since: waits.then(|| self.waits_since()),
+        })
+    }
+
+    /// Since when it has the money to start.
+    fn waits_since(&self) -> Timestamp {
+        self.standing.credits.last().map_or(self.ground.now, |line| line.credited_at)
     }
 
     fn wants_start(&self) -> Option<(u32, u32)> {
@@ -233,32 +264,4 @@ impl<'a> Settling<'a> {
     fn money_waits(&self) -> bool {
         matches!(self.standing.phase, Phase::Unfunded | Phase::Ended)
     }
-}
-
-/// The moments of the blocks that may give a payment its confirmations.
-async fn load_moments(
-    tx: &mut Tx,
-    facts: &Facts,
-    standing: &Standing,
-    tip: u32,
-) -> Result<BTreeMap<u32, Timestamp>, DbError> {
-    use crate::domain::payment::Counted;
-    let mut moments = BTreeMap::new();
-    let most = facts.terms.newest().map_or(1, |newest| newest.terms.most_confirmations());
-    for payment in &facts.payments {
-        let counted = standing.counted(&payment.id);
-        let from = match (&payment.mined, payment.absent_since) {
-            (Some(mined), _) if counted != Counted::Standing => mined.height,
-            (None, Some(absent)) if counted == Counted::Standing => absent,
-            _ => continue,
-        };
-        // 100 covers the maturity of a coinbase output.
-        let reach = if payment.coinbase { most.max(100) } else { most.max(16) };
-        let to = from.saturating_add(reach).min(tip);
-        moments.extend(db::chain::moments(tx.conn(), from, to).await?);
-    }
-    if let Some((height, at)) = db::chain::moments(tx.conn(), tip, tip).await?.pop() {
-        moments.insert(height, at);
-    }
-    Ok(moments)
 }

@@ -1,14 +1,17 @@
 //! The projections of a lease and its invoices, and whether they changed.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::app::event;
 use crate::db::invoice::{InvoiceDoc, InvoiceRow, PaymentLine};
 use crate::db::lease::LeaseDoc;
 use crate::db::payment::PaymentRow;
 use crate::db::{self, DbError, Tx};
 use crate::domain::event::EventKind;
+use crate::domain::ids::{InvoiceId, PaymentId};
 use crate::domain::invoice::{InvoiceStanding, InvoiceStatus, Received};
 use crate::domain::lease::books::Books;
-use crate::domain::lease::fold::{Home, Phase};
+use crate::domain::lease::fold::{CreditLine, Home, Phase};
 use crate::domain::payment::{Counted, PaymentState, tier_sum};
 
 use super::Settling;
@@ -26,19 +29,17 @@ pub(super) fn changed(old: &LeaseDoc, new: &LeaseDoc) -> bool {
 impl Settling<'_> {
     /// The lease's projection. Payments must have been written before.
     pub(super) fn projection(&self, booked: Books, has_unit: bool) -> LeaseDoc {
-        let state_of = |line: &crate::domain::lease::fold::CreditLine| {
-            self.payments
-                .iter()
-                .find(|row| row.facts.id == line.payment)
-                .map_or(PaymentState::Gone, |row| row.state)
-        };
+        let states: HashMap<&PaymentId, PaymentState> =
+            self.payments.iter().map(|row| (&row.facts.id, row.state)).collect();
+        let state_of =
+            |line: &CreditLine| states.get(&line.payment).copied().unwrap_or(PaymentState::Gone);
+        let lines = self.standing.lines();
+        let counted =
+            |row: &PaymentRow| lines.get(&row.facts.id).map_or(Counted::Never, |line| line.counted);
         let exclusive = !self.resource.terms.terms.units.is_empty();
         LeaseDoc {
             credit_states: self.standing.credits.iter().map(state_of).collect(),
-            at_risk: self
-                .payments
-                .iter()
-                .any(|row| row.facts.at_risk(self.standing.counted(&row.facts.id))),
+            at_risk: self.payments.iter().any(|row| row.facts.at_risk(counted(row))),
             no_hold: self.standing.phase == Phase::Unfunded && exclusive && !has_unit,
             announced: self.look.clone(),
             standing: self.standing.clone(),
@@ -48,9 +49,8 @@ impl Settling<'_> {
 
     /// Writes the invoices whose standing or status changed, with their events.
     pub(super) async fn write_invoices(&mut self, tx: &mut Tx) -> Result<(), DbError> {
-        for place in 0..self.invoices.len() {
+        for (place, doc) in self.invoice_docs().into_iter().enumerate() {
             let row = self.invoices[place].clone();
-            let doc = self.invoice_doc(&row);
             let status = doc.standing.status(self.ground.now);
             if status == row.status && doc == row.doc {
                 continue;
@@ -65,40 +65,56 @@ impl Settling<'_> {
         Ok(())
     }
 
-    fn invoice_doc(&self, row: &InvoiceRow) -> InvoiceDoc {
-        let mut own: Vec<&PaymentRow> = self
-            .payments
-            .iter()
-            .filter(|payment| payment.facts.invoice.as_ref() == Some(&row.facts.id))
-            .collect();
-        own.sort_by_key(|payment| (payment.facts.first_seen_at, payment.facts.outpoint));
-        let received: Vec<Received<'_>> = own.iter().map(|row| self.received(row)).collect();
+    /// The projections of all invoices, in their order.
+    fn invoice_docs<'a>(&'a self) -> Vec<InvoiceDoc> {
         let policy = &self.ground.policy;
-        let standing = InvoiceStanding::new(&row.facts, &received, policy);
-        let sum = tier_sum(&self.facts.payments, self.tip, self.tip, policy);
-        let confirmations_required = self
-            .facts
-            .terms
-            .version(row.facts.terms_version)
-            .map_or(1, |found| found.terms.confirmations_for(sum.max(row.facts.amount_sat)));
-        let payments = own.iter().map(|payment| self.line(row, payment)).collect();
-        InvoiceDoc { standing, confirmations_required, payments }
-    }
-
-    fn received<'p>(&self, row: &'p PaymentRow) -> Received<'p> {
-        let line = self.standing.line(&row.facts.id);
-        let in_life = self.standing.lots.iter().any(|lot| lot.payment == row.facts.id);
-        Received {
-            payment: &row.facts,
-            counted: self.standing.counted(&row.facts.id),
-            credited_at: line.map(|line| line.credited_at),
-            held: in_life && self.money_waits(),
+        let mut paid: HashMap<&InvoiceId, Vec<&PaymentRow>> = HashMap::new();
+        for row in &self.payments {
+            if let Some(invoice) = &row.facts.invoice {
+                paid.entry(invoice).or_default().push(row);
+            }
         }
+        let waits = self.money_waits();
+        let in_life: HashSet<&PaymentId> =
+            self.standing.lots.iter().filter(|_| waits).map(|lot| &lot.payment).collect();
+        let lines = self.standing.lines();
+        let sum = tier_sum(&self.facts.payments, self.tip, self.tip, policy);
+        let doc = |row: &InvoiceRow| {
+            let mut own = paid.get(&row.facts.id).cloned().unwrap_or_default();
+            own.sort_by_key(|payment| (payment.facts.first_seen_at, payment.facts.outpoint));
+            let received = |row: &&'a PaymentRow| {
+                let line = lines.get(&row.facts.id);
+                Received {
+                    payment: &row.facts,
+                    counted: line.map_or(Counted::Never, |line| line.counted),
+                    credited_at: line.map(|line| line.credited_at),
+                    held: in_life.contains(&row.facts.id),
+                }
+            };
+            let all: Vec<Received<'_>> = own.iter().map(received).collect();
+            let standing = InvoiceStanding::new(&row.facts, &all, policy);
+            let terms = self.facts.terms.version(row.facts.terms_version);
+            let payments = own
+                .iter()
+                .map(|payment| self.line(row, payment, lines.get(&payment.facts.id).copied()));
+            InvoiceDoc {
+                standing,
+                confirmations_required: terms.map_or(1, |found| {
+                    found.terms.confirmations_for(sum.max(row.facts.amount_sat))
+                }),
+                payments: payments.collect(),
+            }
+        };
+        self.invoices.iter().map(doc).collect()
     }
 
-    fn line(&self, invoice: &InvoiceRow, row: &PaymentRow) -> PaymentLine {
-        let credit = self.standing.line(&row.facts.id);
-        let counted = self.standing.counted(&row.facts.id);
+    fn line(
+        &self,
+        invoice: &InvoiceRow,
+        row: &PaymentRow,
+        credit: Option<&CreditLine>,
+    ) -> PaymentLine {
+        let counted = credit.map_or(Counted::Never, |line| line.counted);
         let refundable = credit.is_some_and(|line| line.home == Home::Dead);
         let flags = [
             ("late", !invoice.facts.on_time(&row.facts, &self.ground.policy)),
@@ -140,7 +156,7 @@ fn status_events(old: InvoiceStatus, new: InvoiceStatus) -> Vec<EventKind> {
             vec![EventKind::InvoicePaid, EventKind::InvoiceSettled]
         }
         (Confirming, Settled) => vec![EventKind::InvoiceSettled],
-        (Open, Expired) => vec![EventKind::InvoiceExpired],
+        (Open | Confirming, Expired) => vec![EventKind::InvoiceExpired],
         (Open | Expired, Cancelled) => vec![EventKind::InvoiceCancelled],
         _ => Vec::new(),
     }

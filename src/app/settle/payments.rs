@@ -44,27 +44,46 @@ impl Settling<'_> {
         self.events.push(event(kind, self.ground.now, subject, resource, data));
     }
 
+    /// Whether each payment counts, in their order.
+    fn counted(&self) -> Vec<Counted> {
+        let lines = self.standing.lines();
+        let counted = |row: &PaymentRow| lines.get(&row.facts.id).map(|line| line.counted);
+        self.payments.iter().map(|row| counted(row).unwrap_or(Counted::Never)).collect()
+    }
+
     /// Tells what became of the payments in the chain, before what follows from it.
     pub(super) async fn announce_payments(&mut self, tx: &mut Tx) -> Result<(), DbError> {
-        for place in 0..self.payments.len() {
+        for (place, counted) in self.counted().into_iter().enumerate() {
             let row = self.payments[place].clone();
-            let counted = self.standing.counted(&row.facts.id);
-            let state = row.facts.state(counted, self.tip, &self.ground.policy);
-            self.payments[place].announced =
-                self.announce_payment(tx, &row, counted, state).await?;
+            self.payments[place].announced = self.announce_payment(tx, &row, counted).await?;
         }
         Ok(())
     }
 
-    /// Writes what was announced and the state of each payment.
+    /// Writes what was announced and the state of each payment, where it is not stored so.
     pub(super) async fn write_payments(&mut self, tx: &mut Tx) -> Result<(), DbError> {
         self.announce_payments(tx).await?;
-        for row in &mut self.payments {
-            let counted = self.standing.counted(&row.facts.id);
+        let counted = self.counted();
+        let rows = self.payments.iter_mut().zip(&self.stored).zip(counted);
+        for ((row, (state, announced)), counted) in rows {
             row.state = row.facts.state(counted, self.tip, &self.ground.policy);
-            db::payment::record_state(tx.conn(), &row.facts.id, row.state, &row.announced).await?;
+            if row.state != *state || row.announced != *announced {
+                let id = &row.facts.id;
+                db::payment::record_state(tx.conn(), id, row.state, &row.announced).await?;
+            }
         }
         Ok(())
+    }
+
+    /// The block at a height; each is asked for once.
+    async fn block_hash(&mut self, tx: &mut Tx, height: u32) -> Result<Option<String>, DbError> {
+        if let Some(known) = self.hashes.get(&height) {
+            return Ok(known.clone());
+        }
+        let block = db::chain::find(tx.conn(), height).await?;
+        let hash = block.map(|block| block.hash.to_string());
+        self.hashes.insert(height, hash.clone());
+        Ok(hash)
     }
 
     async fn announce_payment(
@@ -72,13 +91,12 @@ impl Settling<'_> {
         tx: &mut Tx,
         row: &PaymentRow,
         counted: Counted,
-        state: PaymentState,
     ) -> Result<Announced, DbError> {
+        let state = row.facts.state(counted, self.tip, &self.ground.policy);
         let mut announced = row.announced.clone();
         let id = row.facts.id.clone();
         if let Some(mined) = &row.facts.mined {
-            let block = db::chain::find(tx.conn(), mined.height).await?;
-            let hash = block.map(|block| block.hash.to_string());
+            let hash = self.block_hash(tx, mined.height).await?;
             if hash != announced.confirmed_block {
                 self.say(EventKind::PaymentConfirmed, id, 0);
                 announced.confirmed_block = hash;

@@ -33,22 +33,27 @@ impl Settling<'_> {
         Ok(true)
     }
 
-    fn push_now(&mut self, what: What) {
+    pub(super) fn push_now(&mut self, what: What) {
         let moment_at = self.ground.now.max(self.standing.last_at);
         self.push(Entry { n: self.standing.entries + 1, moment_at, what });
     }
 
-    /// The unit held for this lease, else the first that nobody has.
+    /// The unit held for this lease, else the first that nobody has and nobody has waited for
+    /// longer.
     async fn free_unit(&self, tx: &mut Tx) -> Result<Option<String>, DbError> {
-        let taken = db::unit::list(tx.conn(), &self.row.facts.resource).await?;
+        let resource = &self.row.facts.resource;
+        let taken = db::unit::list(tx.conn(), resource).await?;
         let lease = self.row.facts.id.as_str();
         let units = &self.resource.terms.terms.units;
         let own = taken.iter().find(|taken| taken.lease == lease && units.contains(&taken.name));
         if let Some(own) = own {
             return Ok(Some(own.name.clone()));
         }
-        let free = |unit: &&String| taken.iter().all(|taken| taken.name != **unit);
-        Ok(units.iter().find(free).cloned())
+        let free = db::unit::free(units, &taken);
+        let own_turn = (self.waits_since(), &self.row.facts.id);
+        let ahead = db::lease::count_waiting(tx.conn(), resource, Some(own_turn)).await?;
+        let for_us = free.len() > usize::try_from(ahead).unwrap_or(usize::MAX);
+        Ok(free.first().filter(|_| for_us).map(|unit| (*unit).clone()))
     }
 
     /// Gives the unit back when it is over. Returns the unit that the lease has now.
@@ -59,18 +64,20 @@ impl Settling<'_> {
             Phase::Unfunded | Phase::Ended => None,
         };
         if self.row.unit.is_some() && keeps.is_none() {
+            let resource = &self.row.facts.resource;
             db::unit::release(tx.conn(), self.row.facts.id.as_str()).await?;
             // Whoever has waited longest for a unit gets it.
-            for lease in db::lease::waiting(tx.conn(), &self.row.facts.resource, 1).await? {
-                db::lease::mark_changed(tx.conn(), &lease).await?;
-            }
+            let taken = db::unit::list(tx.conn(), resource).await?;
+            let free = db::unit::free(&self.resource.terms.terms.units, &taken).len();
+            db::lease::call_waiting(tx.conn(), resource, free).await?;
         }
         Ok(keeps)
     }
 
     fn hold_is_over(&self) -> bool {
         self.ground.trusted
-            && hold_until(&self.facts, &self.standing, &self.ground.policy)
+            && self
+                .with_world(|world| hold_until(&self.facts, &self.standing, world))
                 .is_none_or(|until| until < self.ground.now)
     }
 }

@@ -68,6 +68,21 @@ impl MemoryChain {
         Self { state: Mutex::new(state), best }
     }
 
+    /// Another node that has come as far as this one: the same chain, and no mempool. From here
+    /// on it mines blocks of its own; [`MemoryChain::hear`] is what connects the two.
+    pub fn twin(&self) -> Self {
+        let state = self.state().twin();
+        let best = watch::Sender::new(state.tip().hash);
+        Self { state: Mutex::new(state), best }
+    }
+
+    /// Learns of the other node's blocks, and turns to them if they are more.
+    pub fn hear(&self, other: &Self) {
+        let end = other.tip();
+        let blocks = other.state().blocks();
+        self.change(|state| state.learn(blocks, end));
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -151,6 +166,12 @@ impl MemoryChain {
     /// Puts a transaction into the mempool, where it replaces what it conflicts with.
     pub fn send(&self, transaction: Transaction) -> Txid {
         self.state().send(transaction)
+    }
+
+    /// Whether a transaction of the active chain spends a coin.
+    pub fn is_spent(&self, coin: &OutPoint) -> bool {
+        let spends = |tx: &Transaction| tx.input.iter().any(|i| i.previous_output == *coin);
+        self.state().confirmed().any(spends)
     }
 
     /// Drops a transaction from the mempool.

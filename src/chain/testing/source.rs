@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bitcoin::consensus::{deserialize, serialize};
-use bitcoin::{BlockHash, OutPoint, Transaction, Txid};
+use bitcoin::{BlockHash, OutPoint, ScriptBuf, Transaction, Txid};
 use bytes::Bytes;
 
 use super::MemoryChain;
@@ -47,9 +47,10 @@ fn node_state(state: &State) -> NodeState {
 
 fn standing(state: &State, id: &BlockId) -> Standing {
     let known = state.block(&id.hash).is_some();
+    let more = state.tip().height > id.height;
     if state.is_active(id) {
         Standing::Active
-    } else if state.is_hidden(&id.hash) || !known && id.height > state.tip().height {
+    } else if state.is_hidden(&id.hash) || !more && (!known || state.is_valid(&id.hash)) {
         Standing::Ahead
     } else {
         Standing::Left
@@ -130,6 +131,23 @@ impl BlockSource for MemoryChain {
         outpoints: &[OutPoint],
     ) -> Result<Vec<Option<Txid>>, ChainError> {
         self.answer(|state| outpoints.iter().map(|outpoint| state.spender(outpoint)).collect())
+    }
+
+    async fn unspent_scripts(&self, scripts: &[ScriptBuf]) -> Result<Vec<ScriptBuf>, ChainError> {
+        self.answer(|state| {
+            let spent: Vec<OutPoint> =
+                state.confirmed().flat_map(|tx| &tx.input).map(|i| i.previous_output).collect();
+            let unspent = |tx: &Transaction| -> Vec<ScriptBuf> {
+                let txid = tx.compute_txid();
+                let outputs = tx.output.iter().zip(0..);
+                outputs
+                    .filter(|(_, vout)| !spent.contains(&OutPoint { txid, vout: *vout }))
+                    .map(|(output, _)| output.script_pubkey.clone())
+                    .collect()
+            };
+            let all = state.confirmed().flat_map(unspent);
+            all.filter(|script| scripts.contains(script)).collect()
+        })
     }
 
     async fn broadcast(&self, transaction: &[u8]) -> Result<Broadcast, ChainError> {

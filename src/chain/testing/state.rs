@@ -19,6 +19,8 @@ use bitcoin::Work;
 
 const BLOCK_SPACING_S: u32 = 600;
 const MTP_BLOCKS: usize = 11;
+/// Blocks that a node mines before its number is one of its twin's.
+const TWIN: u64 = 1 << 32;
 
 pub(super) struct Pretence(pub(super) Box<dyn Fn(&mut NodeState) + Send>);
 
@@ -33,6 +35,8 @@ pub(super) struct State {
     blocks: HashMap<BlockHash, (BlockId, Block)>,
     /// From the genesis block to the end, hidden blocks included.
     chain: Vec<BlockHash>,
+    /// Blocks of another node, and those left for them: off the chain, but not taken back.
+    valid: HashSet<BlockHash>,
     pub(super) hidden: usize,
     pub(super) hidden_headers: bool,
     pub(super) mempool: BTreeMap<Txid, Transaction>,
@@ -51,6 +55,7 @@ impl State {
             next_time: genesis.header.time + BLOCK_SPACING_S,
             blocks: HashMap::from([(hash, (BlockId { height: 0, hash }, genesis))]),
             chain: vec![hash],
+            valid: HashSet::new(),
             hidden: 0,
             hidden_headers: false,
             mempool: BTreeMap::new(),
@@ -59,6 +64,37 @@ impl State {
             pretend: None,
             mined: 0,
         }
+    }
+
+    /// Its chain, with the blocks that it mines from now on unlike ours.
+    pub(super) fn twin(&self) -> Self {
+        Self {
+            blocks: self.blocks.clone(),
+            chain: self.chain.clone(),
+            next_time: self.next_time,
+            mined: self.mined + TWIN,
+            ..Self::new()
+        }
+    }
+
+    pub(super) fn blocks(&self) -> HashMap<BlockHash, (BlockId, Block)> {
+        self.blocks.clone()
+    }
+
+    /// Takes over blocks of another node, and its chain if that is longer.
+    pub(super) fn learn(&mut self, blocks: HashMap<BlockHash, (BlockId, Block)>, end: BlockId) {
+        self.valid.extend(blocks.keys().filter(|hash| !self.blocks.contains_key(*hash)));
+        self.blocks.extend(blocks);
+        if end.height > self.tip().height {
+            let before = self.chain.clone();
+            self.activate(end.hash);
+            self.valid.extend(before);
+        }
+    }
+
+    /// Whether a block was not taken back by order.
+    pub(super) fn is_valid(&self, hash: &BlockHash) -> bool {
+        self.valid.contains(hash)
     }
 
     /// The part of the chain that the node shows.
@@ -157,9 +193,13 @@ impl State {
         for _ in 0..depth {
             assert!(self.chain.len() > 1, "the genesis block cannot be taken back");
             let hash = self.chain.pop().expect("the chain is longer than one block");
+            self.valid.remove(&hash);
             let transactions = self.blocks[&hash].1.txdata.clone();
             for tx in transactions.into_iter().filter(|tx| !tx.is_coinbase()) {
-                self.mempool.insert(tx.compute_txid(), tx);
+                let rival = |input: &TxIn| self.spender(&input.previous_output).is_some();
+                if !tx.input.iter().any(rival) {
+                    self.mempool.insert(tx.compute_txid(), tx);
+                }
             }
         }
     }

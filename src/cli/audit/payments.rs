@@ -77,16 +77,22 @@ async fn difference(db: &Db, node: &Bitcoind, row: &PaymentRow) -> Result<Option
     let height = mined.height;
     let mut conn = db.read().await?;
     let block = db::chain::find(&mut conn, height).await?;
+    let lowest = db::chain::lowest(&mut conn).await?;
     drop(conn);
-    let Some(block) = block else {
-        return Ok(Some(format!("its block at height {height} is not recorded")));
+    let in_chain = node.hash_at(height).await?;
+    let hash = match (block, in_chain) {
+        (Some(block), found) if found != Some(block.hash) => {
+            let detail = format!("{} at height {height} is not in the node's chain", block.hash);
+            return Ok(Some(detail));
+        }
+        (Some(block), _) => block.hash,
+        // A rescan reads blocks that are older than the first one that was followed.
+        (None, Some(hash)) if lowest.is_some_and(|lowest| height < lowest) => hash,
+        (None, _) => return Ok(Some(format!("its block at height {height} is not recorded"))),
     };
-    if node.hash_at(height).await? != Some(block.hash) {
-        return Ok(Some(format!("{} at height {height} is not in the node's chain", block.hash)));
-    }
     let outpoint = row.facts.outpoint;
-    let Some(bytes) = node.transaction_in_block(&outpoint.txid, &block.hash).await? else {
-        return Ok(Some(format!("the node has no {} in {}", outpoint.txid, block.hash)));
+    let Some(bytes) = node.transaction_in_block(&outpoint.txid, &hash).await? else {
+        return Ok(Some(format!("the node has no {} in {hash}", outpoint.txid)));
     };
     let transaction: Transaction =
         deserialize(&bytes).map_err(|error| anyhow::anyhow!("{}: {error}", outpoint.txid))?;

@@ -1,5 +1,7 @@
 //! Where a lease stands: the fold over its entries. Clock-free; `snapshot` adds the clock.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use bitcoin::OutPoint;
@@ -208,6 +210,24 @@ impl Standing {
         }
     }
 
+    /// Whether what somebody does to it still makes a difference, now that all that was due before
+    /// is taken in.
+    pub fn allows(&self, what: &What) -> bool {
+        let over =
+            self.phase == Phase::Ended && !self.end_reason.is_some_and(EndReason::may_start_again);
+        match what {
+            What::Suspended => self.phase == Phase::Live && self.suspended_at.is_none(),
+            What::Resumed => self.suspended_at.is_some(),
+            What::Returned | What::Revoked => !over,
+            _ => true,
+        }
+    }
+
+    /// The credits by payment: each is found at once.
+    pub fn lines(&self) -> HashMap<&PaymentId, &CreditLine> {
+        self.credits.iter().map(|line| (&line.payment, line)).collect()
+    }
+
     /// Takes the next entry in.
     pub fn apply(&mut self, entry: &Entry, terms: &TermsHistory) {
         let at = entry.moment_at;
@@ -294,9 +314,10 @@ impl Standing {
 
     /// alive: after what is paid; in grace: from now on; not started: waits.
     fn give_time(&mut self, seconds: u64, at: Timestamp) {
-        if seconds > 0 {
-            self.lost_by_reversal = false;
+        if seconds == 0 {
+            return;
         }
+        self.lost_by_reversal = false;
         match (self.phase, self.paid_until) {
             (Phase::Live, Some(until)) => {
                 self.paid_until = Some(until.max(self.suspended_at.unwrap_or(at)).plus_s(seconds));

@@ -6,6 +6,7 @@ pub mod advance;
 pub mod books;
 pub mod difference;
 pub mod fold;
+pub mod prospects;
 pub mod snapshot;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -17,15 +17,18 @@ use super::lease::{Buys, What};
 use super::payment::Counted;
 use super::time::Timestamp;
 
-const CASES: u32 = 10_000;
+/// Schedules of the everyday tier and of the long one.
+const CASES: (u32, u32) = (10_000, 100_000);
 
 /// The same schedules at every run, so that nobody meets the failure of another's change;
 /// `PROPTEST_CASES` and `PROPTEST_RNG_SEED` ask for more and for others.
 fn config() -> Config {
     let wanted = Config::default();
     let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    let long = std::env::var_os("LEASEHOLD_TEST_LONG").is_some();
+    let usual = if long { CASES.1 } else { CASES.0 };
     Config {
-        cases: if asked { wanted.cases } else { CASES },
+        cases: if asked { wanted.cases } else { usual },
         rng_seed: match wanted.rng_seed {
             RngSeed::Random => RngSeed::Fixed(8_719_131),
             fixed => fixed,

@@ -13,6 +13,7 @@ use crate::domain::lease::advance::{self, World};
 use crate::domain::lease::books::Books;
 use crate::domain::lease::difference::difference;
 use crate::domain::lease::fold::{Phase, Standing};
+use crate::domain::lease::prospects::Prospects;
 use crate::domain::lease::snapshot::{LeaseState, Snapshot};
 use crate::domain::lease::tests::check;
 use crate::domain::lease::{Entry, Facts, What};
@@ -319,6 +320,8 @@ impl Server {
         rules: &Rules,
         ask: impl FnOnce(&World<'_>) -> T,
     ) -> T {
+        let facts = &self.records[place].facts;
+        let prospects = Prospects::new(facts, self.tip(), &rules.policy);
         let moments = |height: u32| {
             let place = usize::try_from(height.checked_sub(BASE)?).ok()?;
             self.blocks.get(place).map(|(_, moment_at)| *moment_at)
@@ -328,8 +331,9 @@ impl Server {
             now,
             tip: self.tip(),
             policy: &rules.policy,
+            prospects: &prospects,
             trusted: rules.trusted,
-            accepting: rules.accepting,
+            closed_at: (!rules.accepting).then_some(Timestamp::from_millis(0)),
             moments: &moments,
             unmined_credit_sat: others.map(|(_, record)| record.unmined_credit_sat()).sum(),
         })
@@ -349,16 +353,19 @@ impl Server {
             self.take_due(place, now, rules);
         }
         let record = &self.records[place];
-        let next_height = self.with_world(place, now, rules, |world| {
-            advance::next_height(&record.facts, &record.standing, world)
+        let (next_height, next_change_at) = self.with_world(place, now, rules, |world| {
+            let (facts, standing) = (&record.facts, &record.standing);
+            (
+                advance::next_height(facts, standing, world),
+                advance::next_change_at(facts, standing, world),
+            )
         });
         let shown = record.show(now, self.tip(), &rules.policy);
         let record = &mut self.records[place];
         record.announce(record.standing.at(now.max(record.standing.last_at)));
         record.book(now);
         record.next_height = next_height;
-        record.next_change_at =
-            advance::next_change_at(&record.facts, &record.standing, &rules.policy, now);
+        record.next_change_at = next_change_at;
         record.settled = rules.trusted.then(|| record.facts.payments.clone());
         record.shown = shown;
     }
@@ -378,7 +385,10 @@ impl Server {
         let record = &self.records[place];
         self.with_world(place, now, rules, |world| {
             let next = advance::next_entry(&record.facts, &record.standing, world);
-            let other = advance::next_entry(&turned(&record.facts), &record.standing, world);
+            let turned = turned(&record.facts);
+            let prospects = &Prospects::new(&turned, world.tip, world.policy);
+            let other =
+                advance::next_entry(&turned, &record.standing, &World { prospects, ..*world });
             assert_eq!(next, other, "the order of the facts matters: {record:#?}");
             next
         })

@@ -62,6 +62,9 @@ async fn ready(State(state): State<HttpState>) -> (StatusCode, Json<Ready>) {
     let detail = match &now.node {
         NodeNow::Trusted => "followed to its tip".to_owned(),
         NodeNow::CatchingUp => format!("catching up, {} blocks behind", now.lag),
+        NodeNow::Recovering => {
+            "searching the chain for addresses that were given out before".to_owned()
+        }
         NodeNow::Doubted(why) | NodeNow::Failing(why) => why.clone(),
     };
     let node = Part { ok: now.trusted(), detail };

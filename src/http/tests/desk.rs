@@ -14,7 +14,7 @@ use tower::ServiceExt;
 
 use crate::app::readiness::{NodeNow, Readiness, ReadinessSender};
 use crate::app::shop::Shop;
-use crate::db::testing::on_sqlite;
+use crate::db::testing::each_place;
 use crate::domain::bearer::ClaimSecret;
 use crate::domain::ids::InvoiceId;
 use crate::domain::jwk::SigningKey;
@@ -51,14 +51,14 @@ pub struct Call<'a> {
     source: SocketAddr,
 }
 
-/// Runs `body` with a shop of two GPUs on a fresh SQLite database.
+/// Runs `body` with a shop of two GPUs on a fresh database, SQLite and then PostgreSQL.
 pub fn at_desk(body: impl AsyncFn(Desk)) {
     at_desk_with(gpu(), |_| {}, body);
 }
 
 /// The same with other terms and another set-up.
 pub fn at_desk_with(terms: Terms, set: impl Fn(&mut HttpState), body: impl AsyncFn(Desk)) {
-    on_sqlite(async |place| {
+    each_place(async |place| {
         let node = place.open().await;
         let rig = Rig::new(node.db.clone(), terms.clone()).await;
         body(Desk::new(rig, &set)).await;

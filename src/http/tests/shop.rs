@@ -5,6 +5,7 @@ use serde_json::json;
 use super::desk::{Desk, at_desk, at_desk_with, text, two_hours, with_limits};
 use crate::app::operate::PauseResource;
 use crate::clock::Clock;
+use crate::domain::resource::Terms;
 use crate::domain::resource::tests::gpu;
 
 #[test]
@@ -63,6 +64,24 @@ fn a_second_unpaid_request_holds_no_unit_and_says_so() {
         let second = desk.lease().await;
         assert_eq!(second["lease"]["unit"], json!(null));
         assert_eq!(second["lease"]["flags"], json!(["no_hold"]));
+    });
+}
+
+#[test]
+fn a_source_that_holds_its_share_holds_no_more_and_another_does() {
+    let set = |state: &mut crate::http::HttpState| with_limits(state, |l| l.holds_per_source = 1);
+    let terms = Terms { max_unpaid_holds: 2, ..gpu() };
+    at_desk_with(terms, set, async |desk| {
+        let from = async |source: &str| {
+            let call = desk.call("POST", "/v1/leases").from(source).json(&two_hours());
+            call.send().await.must(201).body["lease"].clone()
+        };
+        assert_eq!(from("10.0.0.1:5000").await["unit"], "gpu-1");
+        let again = from("10.0.0.1:5001").await;
+        assert_eq!((&again["unit"], &again["flags"]), (&json!(null), &json!(["no_hold"])));
+        assert_eq!(from("10.0.0.2:5000").await["unit"], "gpu-2");
+        let call = desk.call("POST", "/v1/leases").from("10.0.0.3:5000").json(&two_hours());
+        call.send().await.problem(409, "sold_out");
     });
 }
 

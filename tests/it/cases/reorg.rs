@@ -77,15 +77,14 @@ fn twenty_reorgs_move_nothing_and_tell_nothing_twice() {
         let before = shop.lease(&rented.lease);
         let with = shop.node.invalidate(1);
         let without = shop.node.mine_only::<Txid>(&[]);
-        shop.node.reconsider(&with);
         for _ in 0..20 {
-            shop.node.call("preciousblock", json!([without]));
             let at_risk = risk(shop, &rented, true);
             assert_eq!(at_risk["state"], "active");
-            shop.node.call("preciousblock", json!([with]));
+            shop.node.turn(&without, &with);
             let safe = risk(shop, &rented, false);
             assert_eq!(before["paid_until"], safe["paid_until"]);
             assert_eq!(before["starts_at"], safe["starts_at"]);
+            shop.node.turn(&with, &without);
         }
         nothing_else_happened(shop, &rented, 1, 1);
     });

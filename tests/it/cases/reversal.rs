@@ -74,18 +74,17 @@ fn a_credit_reversed_half_used_and_restored_gives_no_second_more_than_was_paid()
         shop.stop();
         let with = shop.node.invalidate(1);
         let without = shop.node.mine_only(&[other]);
-        shop.node.reconsider(&with);
-        shop.node.call("preciousblock", json!([with]));
+        shop.node.turn(&without, &with);
         shop.start();
         shop.shift_clock(1800);
-        shop.node.call("preciousblock", json!([without]));
+        shop.node.turn(&with, &without);
         payment_in(shop, &rented, &txid, "reversed");
         let lost = in_state(shop, &rented, "grace");
         let used = paid_s(&lost);
         assert!((1800..1860).contains(&used), "{lost}");
         // The unit is kept, and the block comes back.
         shop.shift_clock(2100);
-        shop.node.call("preciousblock", json!([with]));
+        shop.node.turn(&without, &with);
         let back = in_state(shop, &rented, "active");
         payment_in(shop, &rented, &txid, "credited");
         let left = back["remaining_s"].as_u64().unwrap();

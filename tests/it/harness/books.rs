@@ -20,7 +20,7 @@ const ALL: u32 = 1_000_000;
 
 impl Shop {
     /// Reads the database as it is now.
-    fn read<T>(&self, read: impl AsyncFnOnce(&mut Conn) -> T) -> T {
+    pub fn read<T>(&self, read: impl AsyncFnOnce(&mut Conn) -> T) -> T {
         self.runtime.block_on(async {
             let options = OpenOptions { readers: 1, ..OpenOptions::default() };
             let db = Db::open_read_only(&self.database, options).await.expect("it can be read");
@@ -83,6 +83,11 @@ impl Shop {
         });
     }
 
+    /// The tip as it is stored.
+    pub fn stored_tip(&self) -> bitcoin::BlockHash {
+        self.read(async |conn| db::chain::tip(conn).await.unwrap().expect("there is one").hash)
+    }
+
     /// Checks everything that must hold whatever happened.
     pub fn check_books(&self) {
         self.read(async |conn| {
@@ -91,6 +96,19 @@ impl Shop {
             check_leases(conn, &ledger).await;
             check_events(&db::event::list(conn, 0, ALL.into()).await.unwrap());
         });
+    }
+
+    /// Whatever a test did, once the server has followed its node the program's own audit finds
+    /// nothing. One that a test has stopped is started again.
+    pub fn check_audit(&mut self) {
+        match self.runs() {
+            true => self.wait_for_tip(),
+            false => self.start(),
+        }
+        let output = self.command(&["--json", "audit"]).output().expect("the program starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (said, told) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "the audit ended with {}:\n{said}\n{told}", output.status);
     }
 }
 

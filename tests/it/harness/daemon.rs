@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use leasehold::db::testing::{Place, each_place, on_sqlite};
 
 use super::bitcoind::Bitcoind;
-use super::wait::until;
+use super::wait::{PATIENCE, until};
 
 /// What a shop sells unless a test says otherwise.
 pub const CATALOG: &str = r#"
@@ -36,15 +37,21 @@ grace = "10m"
 confirmations = [{ up_to_sat = 1000000, n = 1 }, { n = 3 }]
 "#;
 
+/// How long a server that may not answer is listened to.
+const SILENCE: Duration = Duration::from_secs(8);
+
 /// A shop with its own node.
 pub struct Shop {
     /// The node it follows.
     pub node: Bitcoind,
-    folder: PathBuf,
-    pub(super) database: String,
+    pub(super) folder: PathBuf,
+    /// The URL of its database.
+    pub database: String,
     /// What it sells addresses of.
     pub descriptor: String,
     server: Option<Server>,
+    /// Variables that the program gets from its next start on.
+    pub variables: Vec<(&'static str, String)>,
     pub(super) runtime: tokio::runtime::Runtime,
     client: reqwest::Client,
 }
@@ -97,6 +104,7 @@ fn in_shop(place: &Place, config: &str, body: &(impl Fn(&mut Shop) + Sync + ?Siz
             shop.start();
             body(&mut shop);
             shop.check_books();
+            shop.check_audit();
         };
         if let Err(panic) = scope.spawn(run).join() {
             std::panic::resume_unwind(panic);
@@ -105,7 +113,7 @@ fn in_shop(place: &Place, config: &str, body: &(impl Fn(&mut Shop) + Sync + ?Siz
 }
 
 impl Shop {
-    fn new(database: &str, folder: &Path, more: &str) -> Self {
+    pub(super) fn new(database: &str, folder: &Path, more: &str) -> Self {
         // Fails only when another test of this process was first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let node = Bitcoind::start();
@@ -118,6 +126,7 @@ impl Shop {
             database: database.to_owned(),
             descriptor,
             server: None,
+            variables: Vec::new(),
             runtime: tokio::runtime::Runtime::new().expect("a runtime can be built"),
             client: reqwest::Client::builder().no_proxy().build().expect("a client can be built"),
         };
@@ -126,18 +135,46 @@ impl Shop {
         shop
     }
 
+    /// A second server on this one's database, with a node of its own on the same chain, and the
+    /// same secrets; not started yet. Restarts this one's node.
+    pub(super) fn second(&mut self, database: &str, more: &str) -> Self {
+        let folder = self.folder.join("second");
+        std::fs::create_dir(&folder).expect("the folder is ours");
+        for name in ["lease-signing.key", "lease-signing.claim-secret", "admin.key", "catalog.toml"]
+        {
+            std::fs::copy(self.folder.join(name), folder.join(name)).expect("the first has it");
+        }
+        let shop = Self {
+            node: self.node.twin(),
+            folder,
+            database: database.to_owned(),
+            descriptor: self.descriptor.clone(),
+            server: None,
+            variables: self.variables.clone(),
+            runtime: tokio::runtime::Runtime::new().expect("a runtime can be built"),
+            client: self.client.clone(),
+        };
+        shop.write_config(more);
+        shop
+    }
+
     /// Writes the configuration; it holds from the next start.
     pub fn write_config(&self, more: &str) {
+        self.write_config_for(&self.node, more);
+    }
+
+    /// As [`Shop::write_config`], with another node to follow.
+    pub fn write_config_for(&self, node: &Bitcoind, more: &str) {
         let text = format!(
             "listen = \"127.0.0.1:0\"\ndatabase = \"{}\"\ncatalog = \"catalog.toml\"\n\
              [bitcoind]\nnetwork = \"regtest\"\nrpc_url = \"{url}\"\nrest_url = \"{url}\"\n\
              cookie_file = \"{}\"\npoll_interval = \"100ms\"\n\
-             [wallet]\ndescriptor = \"{}\"\n\
+             [wallet]\ndescriptor = \"{}\"\nrecover_lookahead = 100\n\
              [limits]\ncreate_per_minute = 100000\n{more}\n",
             self.database,
-            self.node.cookie_file().display(),
+            node.cookie_file().display(),
             self.descriptor,
-            url = self.node.url(),
+            url = node.url(),
         );
         std::fs::write(self.folder.join("leasehold.toml"), text).expect("the folder is ours");
     }
@@ -152,6 +189,11 @@ impl Shop {
         &self.server.as_ref().expect("the server runs").base
     }
 
+    /// Whether its database is a PostgreSQL.
+    pub fn on_postgres(&self) -> bool {
+        self.database.starts_with("postgres")
+    }
+
     /// Where its files are.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -164,13 +206,19 @@ impl Shop {
             .current_dir(&self.folder)
             .env("LEASEHOLD_CONFIG", self.folder.join("leasehold.toml"))
             .env("LEASEHOLD_TEST_CLOCK", self.folder.join("clock"))
+            .envs(self.variables.iter().cloned())
             .args(words)
             .stdin(Stdio::null());
         command
     }
 
-    /// Starts the server and waits until it answers.
+    /// Starts the server and waits until it has followed its node.
     pub fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    /// As [`Shop::start`], with more words for `serve`.
+    pub fn start_with(&mut self, words: &[&str]) {
         assert!(self.server.is_none(), "it runs already");
         let bound = self.folder.join("bound");
         let _ = std::fs::remove_file(&bound);
@@ -182,6 +230,7 @@ impl Shop {
         let child = self
             .command(&["serve", "--address-file"])
             .arg(&bound)
+            .args(words)
             .stdout(log.try_clone().expect("a file handle can be cloned"))
             .stderr(log)
             .spawn()
@@ -198,6 +247,11 @@ impl Shop {
         self.wait_for_tip();
     }
 
+    /// Whether the server was started and not ended since.
+    pub fn runs(&self) -> bool {
+        self.server.is_some()
+    }
+
     /// Kills the server with SIGKILL.
     pub fn kill(&mut self) {
         if let Some(mut server) = self.server.take() {
@@ -206,11 +260,28 @@ impl Shop {
         }
     }
 
+    /// Stops the server in whatever it does (SIGSTOP), until [`Shop::thaw`].
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.server.as_ref().expect("the server runs").child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(sent.expect("there is a kill command").success(), "it is our child");
+    }
+
     /// Asks the server to end with SIGTERM and waits until it has.
     pub fn stop(&mut self) {
+        if self.server.is_some() {
+            self.signal("TERM");
+        }
         if let Some(mut server) = self.server.take() {
-            let id = server.child.id().to_string();
-            Command::new("kill").arg(id).status().expect("there is a kill command");
             let status = until("the server to end", || {
                 server.child.try_wait().expect("it is our child").ok_or("it still runs")
             });
@@ -248,21 +319,85 @@ impl Shop {
         bearer: Option<&str>,
         body: Option<&Value>,
     ) -> (u16, Value) {
-        let base = self.url();
-        let url = if path.starts_with("http") { path.to_owned() } else { format!("{base}{path}") };
-        let mut request = self.client.request(method, url);
-        if let Some(bearer) = bearer {
-            request = request.bearer_auth(bearer);
+        self.ask_with(method, path, &[], bearer, body)
+    }
+
+    /// As [`Shop::ask`], with more headers.
+    pub fn ask_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        bearer: Option<&str>,
+        body: Option<&Value>,
+    ) -> (u16, Value) {
+        let mut request = self.request(method, path, bearer);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         if let Some(body) = body {
             request = request.json(body);
         }
+        let (status, text) = self.answer(request);
+        (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    /// A form, as introspection takes it. The status and the JSON answered.
+    pub fn ask_form(&self, path: &str, bearer: &str, form: String) -> (u16, Value) {
+        let kind = "application/x-www-form-urlencoded";
+        let request = self.request(Method::POST, path, Some(bearer)).header("content-type", kind);
+        let (status, text) = self.answer(request.body(form));
+        (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    /// What a `GET` answers that is no JSON.
+    pub fn ask_text(&self, path: &str) -> String {
+        let (status, text) = self.answer(self.request(Method::GET, path, None));
+        assert_eq!(status, 200, "{text}");
+        text
+    }
+
+    fn request(&self, method: Method, path: &str, bearer: Option<&str>) -> reqwest::RequestBuilder {
+        let base = self.url();
+        let url = if path.starts_with("http") { path.to_owned() } else { format!("{base}{path}") };
+        let request = self.client.request(method, url);
+        match bearer {
+            Some(bearer) => request.bearer_auth(bearer),
+            None => request,
+        }
+    }
+
+    fn answer(&self, request: reqwest::RequestBuilder) -> (u16, String) {
+        self.try_answer(request).expect("the server answers")
+    }
+
+    fn send(&self, request: reqwest::RequestBuilder) -> reqwest::Result<(u16, Value)> {
+        let (status, text) = self.try_answer(request)?;
+        Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
+    }
+
+    fn try_answer(&self, request: reqwest::RequestBuilder) -> reqwest::Result<(u16, String)> {
         self.runtime.block_on(async {
-            let answer = request.send().await.expect("the server answers");
+            let answer = request.send().await?;
             let status = answer.status().as_u16();
-            let text = answer.text().await.expect("the answer is whole");
-            (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+            Ok((status, answer.text().await?))
         })
+    }
+
+    /// `POST` with an Idempotency-Key.
+    pub fn post_with_key(&self, path: &str, key: &str, body: &Value) -> (u16, Value) {
+        let request = self.client.post(format!("{}{path}", self.url()));
+        self.send(request.header("idempotency-key", key).json(body)).expect("the server answers")
+    }
+
+    /// Reads a stream until `enough` says so of what came.
+    pub fn stream(&self, path: &str, mut enough: impl FnMut(&[u8]) -> bool) {
+        let request = self.client.get(format!("{}{path}", self.url())).timeout(PATIENCE);
+        self.runtime.block_on(async {
+            let mut answer = request.send().await.expect("the server answers");
+            assert_eq!(answer.status(), 200);
+            while !enough(&answer.chunk().await.expect("in time").expect("the stream goes on")) {}
+        });
     }
 
     /// `GET`.
@@ -280,7 +415,18 @@ impl Shop {
     /// Asks for a lease.
     pub fn rent(&self, resource: &str, duration_s: u64) -> Rented {
         let body = json!({ "resource": resource, "duration_s": duration_s });
-        let answer = self.post("/v1/leases", None, &body);
+        Self::rented(&self.post("/v1/leases", None, &body))
+    }
+
+    /// Asks a server for an hour that may not answer.
+    pub fn try_rent(&self, resource: &str) -> Result<Rented, String> {
+        let body = json!({ "resource": resource, "duration_s": 3600 });
+        let request = self.client.post(format!("{}/v1/leases", self.url())).json(&body);
+        let answer = self.send(request.timeout(SILENCE)).map_err(|error| error.to_string())?;
+        if answer.0 == 201 { Ok(Self::rented(&answer.1)) } else { Err(answer.1.to_string()) }
+    }
+
+    fn rented(answer: &Value) -> Rented {
         let text = |value: &Value| value.as_str().expect("a string").to_owned();
         Rented {
             lease: text(&answer["lease"]["id"]),

@@ -7,5 +7,7 @@ pub mod bitcoind;
 pub mod books;
 pub mod cut;
 pub mod daemon;
+pub mod pair;
+pub mod peers;
 mod rpc;
 pub mod wait;

@@ -33,8 +33,9 @@ pub fn within<T, E: Debug>(
     }
 }
 
+/// For deadlines, and for how long something took.
 #[expect(clippy::disallowed_methods, reason = "a deadline for tests")]
-fn now() -> Instant {
+pub fn now() -> Instant {
     Instant::now()
 }
 

@@ -21,6 +21,7 @@ use bitcoin::{OutPoint, Txid};
 use super::advance::{self, World};
 use super::books::Books;
 use super::fold::{Phase, Standing};
+use super::prospects::Prospects;
 use super::snapshot::{LeaseState, Snapshot};
 use super::{EndReason, Entry, Facts, Lease, What};
 use crate::domain::ids::{InvoiceId, LeaseId, PaymentId};
@@ -316,8 +317,9 @@ impl Case {
             now: self.now,
             tip: self.tip,
             policy: &self.policy,
+            prospects: &Prospects::new(&self.facts, self.tip, &self.policy),
             trusted: self.trusted,
-            accepting: self.accepting,
+            closed_at: (!self.accepting).then_some(Timestamp::from_millis(0)),
             moments: &moments,
             unmined_credit_sat: self.unmined_credit_sat,
         })

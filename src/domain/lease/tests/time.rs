@@ -166,7 +166,7 @@ fn what_was_overdue_while_the_node_was_not_believed_is_looked_at_again() {
     let mut case = one_hour();
     case.trusted = false;
     case.pass(DAY);
-    let next = advance::next_change_at(&case.facts, &case.standing, &case.policy, case.now);
+    let next = case.with_world(|world| advance::next_change_at(&case.facts, &case.standing, world));
     assert_eq!(next, Some(START.plus_s(HOUR + 600)), "the end is overdue");
     case.mine(&[]);
     let payment = case.pays(0, 500);
@@ -352,7 +352,9 @@ fn expiring_soon_is_the_last_half_of_a_short_lease_and_the_last_day_of_a_long_on
 #[test]
 fn a_unit_is_held_until_the_quote_ends_and_longer_for_money_on_its_way() {
     let mut case = Case::new();
-    let until = |case: &Case| advance::hold_until(&case.facts, &case.standing, &case.policy);
+    let until = |case: &Case| {
+        case.with_world(|world| advance::hold_until(&case.facts, &case.standing, world))
+    };
     let quote_end = START.plus_s(1800);
     assert_eq!(until(&case), Some(quote_end));
     let payment = case.pays(0, 82);

@@ -155,15 +155,14 @@ async fn wallet(
     let mut conn = state.db.read().await?;
     let mut keychains = Vec::new();
     for row in db::keychain::list(&mut conn).await? {
-        let highest = db::keychain::highest_seen(&mut conn, row.id).await?;
         keychains.push(json!({
             "keychain": row.id,
             "issues": row.id == state.shop.keychain_id,
             "descriptor": row.descriptor,
             "next_index": row.next_index,
-            "highest_paid_index": highest,
+            "highest_paid_index": row.highest_seen,
             "gap_limit": db::keychain::gap(&mut conn, row.id).await?,
-            "import_range": [0, row.next_index.max(highest.map_or(0, |index| index + 1)) + LOOKAHEAD],
+            "import_range": [0, row.first_unused() + LOOKAHEAD],
         }));
     }
     Ok(Json(json!({ "keychains": keychains })))

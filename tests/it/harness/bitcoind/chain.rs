@@ -53,6 +53,24 @@ impl Bitcoind {
         parsed(&self.call("sendrawtransaction", json!([raw, 0])))
     }
 
+    /// Tells another node of this one's blocks and mempool, as a connection of the two would.
+    pub fn tell(&self, other: &Self) {
+        let common = |height: &u32| {
+            let theirs = other.try_call("getblockhash", json!([height]));
+            theirs.is_ok_and(|hash| parsed::<BlockHash>(&hash) == self.block_at(*height))
+        };
+        let height = self.height();
+        let fork = (0..=height).rev().find(common).expect("they have one genesis block");
+        for height in fork + 1..=height {
+            let block = self.call("getblock", json!([self.block_at(height), 0]));
+            other.call("submitblock", json!([block]));
+        }
+        for txid in self.mempool() {
+            // It may have it, or another one that spends the same.
+            let _ = other.try_call("sendrawtransaction", json!([self.raw(&txid), 0]));
+        }
+    }
+
     /// Mines blocks with what is in the mempool.
     pub fn mine(&self, count: u32) -> Vec<BlockHash> {
         self.mine_to(&self.new_address(), count)
@@ -101,6 +119,13 @@ impl Bitcoind {
             }
         }
         self.call("reconsiderblock", json!([lowest]));
+    }
+
+    /// Turns from one block to another of the same height, which then is the only valid one.
+    pub fn turn(&self, from: &BlockHash, to: &BlockHash) {
+        self.call("reconsiderblock", json!([to]));
+        self.call("invalidateblock", json!([from]));
+        assert_eq!(self.tip(), *to);
     }
 
     /// Takes back `depth` blocks and mines one more than that; the transactions of the old ones

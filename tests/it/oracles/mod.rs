@@ -1,0 +1,4 @@
+//! What the server gives out, read by programs and libraries that are not ours.
+
+mod codes;
+mod tokens;
