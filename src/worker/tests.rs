@@ -1,5 +1,6 @@
 //! The whole way through the real database on an in-memory chain: request, pay, mine, lease.
 
+mod crowd;
 mod pair;
 mod schedule;
 

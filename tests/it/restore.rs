@@ -101,14 +101,6 @@ fn a_restored_backup_issues_no_index_twice_and_finds_what_was_paid_since() {
     });
 }
 
-/// The shop's external address at an index.
-fn address(shop: &Shop, index: u32) -> String {
-    let external = shop.descriptor.replace("<0;1>", "0");
-    let checked = shop.node.call("getdescriptorinfo", json!([external]))["descriptor"].clone();
-    let list = shop.node.call("deriveaddresses", json!([checked, [index, index]]));
-    list[0].as_str().expect("an address").to_owned()
-}
-
 /// Other lines of `[wallet]` than the harness's; they hold from the next start.
 fn set_wallet(shop: &Shop, lines: &str) {
     let file = shop.folder().join("leasehold.toml");
@@ -123,9 +115,9 @@ fn a_first_start_on_a_descriptor_that_has_coins_goes_on_far_beyond_them() {
         shop.stop();
         forget(shop);
         set_wallet(shop, "recover_lookahead = 10000");
-        shop.node.send(&address(shop, 7), 10_000);
-        shop.node.send(&address(shop, 9000), 10_000);
-        shop.node.send(&address(shop, 18_000), 10_000);
+        shop.node.send(&shop.address(7), 10_000);
+        shop.node.send(&shop.address(9000), 10_000);
+        shop.node.send(&shop.address(18_000), 10_000);
         shop.node.mine(1);
         shop.start();
         let first = shop.rent("shared", 3600);
@@ -140,7 +132,7 @@ fn a_first_start_with_a_birthday_finds_what_came_and_went() {
         shop.stop();
         forget(shop);
         let birthday = shop.node.height() + 1;
-        shop.node.send(&address(shop, 9), 10_000);
+        shop.node.send(&shop.address(9), 10_000);
         shop.node.mine(1);
         let away = shop.node.new_address();
         shop.node.call_wallet("shop", "sendall", json!([[away]]));

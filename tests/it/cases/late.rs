@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::{has, in_state, paid_s, payment, payment_in, running, seconds, time};
+use super::{has, in_state, paid_s, payment, payment_in, running, seconds, time, top_up_in_flight};
 use crate::harness::daemon::{CATALOG, Rented, Shop, each, once};
 
 const DAY: i64 = 86_400;
@@ -134,11 +134,7 @@ fn the_same_address_paid_after_the_return_is_refundable() {
 fn a_top_up_in_flight_when_the_lease_is_returned_is_refundable() {
     each(|shop| {
         let (rented, _) = running(shop, "box", 3600);
-        let path = format!("/v1/leases/{}/invoices", rented.lease);
-        let topup = shop.post(&path, None, &json!({ "duration_s": 7200 }))["invoice"].clone();
-        let more = shop.node.send(topup["address"].as_str().unwrap(), 7200);
-        let topup = Rented { invoice: topup["id"].as_str().unwrap().to_owned(), ..rented.clone() };
-        payment_in(shop, &topup, &more, "mempool");
+        let (topup, more) = top_up_in_flight(shop, &rented);
         let returned = give_back(shop, &rented);
         let back = returned["refundable_sat"].as_u64().unwrap();
         assert!((3500..=3600).contains(&back), "{returned}");

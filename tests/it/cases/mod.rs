@@ -5,13 +5,14 @@ mod creates;
 mod kills;
 mod late;
 mod mempool;
+mod operator;
 mod reorg;
 mod reversal;
 mod zero_conf;
 
 use bitcoin::Txid;
 use leasehold::domain::time::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::daemon::{Rented, Shop};
 
@@ -22,6 +23,16 @@ fn running(shop: &Shop, resource: &str, seconds: u64) -> (Rented, Txid) {
     shop.node.mine(1);
     in_state(shop, &rented, "active");
     (rented, txid)
+}
+
+/// Pays a top-up of two hours, which is on its way now. The invoice is that of the top-up.
+fn top_up_in_flight(shop: &Shop, rented: &Rented) -> (Rented, Txid) {
+    let path = format!("/v1/leases/{}/invoices", rented.lease);
+    let topup = shop.post(&path, None, &json!({ "duration_s": 7200 }))["invoice"].clone();
+    let more = shop.node.send(topup["address"].as_str().unwrap(), 7200);
+    let topup = Rented { invoice: topup["id"].as_str().unwrap().to_owned(), ..rented.clone() };
+    payment_in(shop, &topup, &more, "mempool");
+    (topup, more)
 }
 
 /// Waits until the lease is in `state`.

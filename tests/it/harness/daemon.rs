@@ -412,6 +412,14 @@ impl Shop {
         answer
     }
 
+    /// Its external address at an index, as the node derives it.
+    pub fn address(&self, index: u32) -> String {
+        let external = self.descriptor.replace("<0;1>", "0");
+        let checked = self.node.call("getdescriptorinfo", json!([external]))["descriptor"].clone();
+        let list = self.node.call("deriveaddresses", json!([checked, [index, index]]));
+        list[0].as_str().expect("an address").to_owned()
+    }
+
     /// Asks for a lease.
     pub fn rent(&self, resource: &str, duration_s: u64) -> Rented {
         let body = json!({ "resource": resource, "duration_s": duration_s });

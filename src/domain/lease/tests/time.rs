@@ -1,6 +1,7 @@
 //! Grace, the hold while money confirms, suspension, provisioning, generations.
 
 use super::*;
+use crate::domain::price::Price;
 
 /// A lease of one hour that began at `START`.
 fn one_hour() -> Case {
@@ -382,4 +383,18 @@ fn a_fortune_buys_time_beyond_the_year_9999_and_is_not_lost() {
     assert_eq!(serde_json::from_str::<Snapshot>(&stored).unwrap(), case.look());
     case.act(What::Returned);
     assert_eq!(case.books().refundable_sat, 100_000_000);
+}
+
+#[test]
+fn money_not_worth_a_second_does_not_prolong_grace() {
+    let mut terms = gpu();
+    terms.price = Price { sat: 10, per_s: 1 };
+    let mut case = Case::with(terms);
+    case.paid(0, 36_000);
+    case.pass(HOUR + 300);
+    let until = case.look().grace_until;
+    case.paid(0, 5);
+    assert_eq!((case.lease_state(), case.look().grace_until), (LeaseState::Grace, until));
+    case.paid(0, 5);
+    assert_eq!(case.lease_state(), LeaseState::Active, "together they are");
 }

@@ -166,3 +166,13 @@ fn it_is_not_credited_while_conflicted_or_gone() {
     gone.settle();
     assert_eq!(gone.payment_state(payment), PaymentState::Gone);
 }
+
+#[test]
+fn the_moments_that_decide_are_asked_for_at_their_own_heights() {
+    let mut case = case();
+    pays(&mut case, 1000, GOOD);
+    let (credited, at) = (case.tip, (case.tip + 50, &case.policy));
+    let prospects = Prospects::new(&case.facts, at.0, at.1);
+    let heights = advance::heights_of_moments(&case.facts, &case.standing, &prospects, at);
+    assert_eq!(heights.into_iter().collect::<Vec<_>>(), [credited + 6, credited + 50]);
+}
