@@ -202,7 +202,9 @@ pub async fn due_without_lease(
 pub struct Filter {
     /// Only in this state.
     pub state: Option<String>,
-    /// Only those that belong to no lease.
+    /// Only those of leases of this resource.
+    pub resource: Option<String>,
+    /// Only those that belong to no lease: of no resource either.
     pub unallocated: bool,
     /// Only older than this (first seen, id): the cursor.
     pub before: Option<(Timestamp, String)>,
@@ -217,10 +219,13 @@ pub async fn list(
     let newest = Newest {
         select: SELECT,
         filter: match filter.unallocated {
-            true => "($1 = '' OR state = $1) AND lease IS NULL AND branch = 0",
-            false => "($1 = '' OR state = $1)",
+            true => "($1 = '' OR state = $1) AND $2 = '' AND lease IS NULL AND branch = 0",
+            false => {
+                "($1 = '' OR state = $1) \
+                 AND ($2 = '' OR lease IN (SELECT id FROM lease WHERE resource = $2))"
+            }
         },
-        values: &[filter.state.as_deref()],
+        values: &[filter.state.as_deref(), filter.resource.as_deref()],
         key: ("payment.first_seen_at", "payment.id"),
         before: filter.before.as_ref(),
     };

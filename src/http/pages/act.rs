@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use axum::extract::{Form, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::extract::rejection::FormRejection;
+use axum::extract::{Form, FromRequest, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::{Map, Value};
 
@@ -21,6 +22,26 @@ use crate::http::create::Creating;
 use crate::http::json::Path;
 use crate::http::source::Source;
 use crate::http::{HttpState, Problem};
+
+/// What a form sent; a page says what is wrong with it.
+pub(super) struct Sent(HashMap<String, String>);
+
+impl<S: Send + Sync> FromRequest<S> for Sent {
+    type Rejection = Wrong;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Wrong> {
+        let sent = Form::from_request(request, state).await;
+        let refused = |rejection: FormRejection| {
+            let code = match rejection.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => Code::PayloadTooLarge,
+                StatusCode::UNSUPPORTED_MEDIA_TYPE => Code::UnsupportedMediaType,
+                _ => Code::InvalidRequest,
+            };
+            Refusal::new(code, "the form did not arrive as the page sends it")
+        };
+        Ok(sent.map(|Form(form)| Self(form)).map_err(refused)?)
+    }
+}
 
 fn minutes(form: &HashMap<String, String>) -> Result<u64, Refusal> {
     let text = form.get("minutes").map(String::as_str).unwrap_or_default();
@@ -41,7 +62,7 @@ pub(super) async fn request(
     source: Source,
     Path(id): Path<String>,
     headers: HeaderMap,
-    Form(form): Form<HashMap<String, String>>,
+    Sent(form): Sent,
 ) -> Result<Response, Wrong> {
     let holder = holder(&state, &headers).await?;
     let creating = Creating::new(&state, &HeaderMap::new(), "/resources", holder.as_ref(), &[])?;
@@ -118,7 +139,7 @@ pub(super) async fn more(
     State(state): State<HttpState>,
     source: Source,
     Path(id): Path<String>,
-    Form(form): Form<HashMap<String, String>>,
+    Sent(form): Sent,
 ) -> Result<Response, Wrong> {
     let item = AddInvoice {
         shop: state.shop_for(&source),

@@ -158,7 +158,7 @@ fn the_gate_lets_in_who_has_a_running_lease_and_tells_others_where_to_pay() {
     });
 }
 
-async fn operator(desk: &Desk, scopes: &str, random: u8) -> (String, String) {
+pub(super) async fn operator(desk: &Desk, scopes: &str, random: u8) -> (String, String) {
     let secret = api_key(&[random; 32]);
     let item = CreateKey {
         name: "test".into(),

@@ -2,6 +2,7 @@
 
 mod access;
 mod desk;
+mod lists;
 mod refusals;
 mod secrets;
 mod shop;
