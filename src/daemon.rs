@@ -22,6 +22,7 @@ use crate::app::rescan::{self, RescanHandle};
 use crate::app::shop::{Limits, Shop};
 use crate::chain::bitcoind::Bitcoind;
 use crate::chain::rpc::Login;
+use crate::chain::zmq;
 use crate::clock::SharedClock;
 use crate::config::{self, Config};
 use crate::db::{self, Db, OpenOptions};
@@ -153,7 +154,13 @@ impl Daemon {
             poll_interval: self.config.bitcoind.poll_interval,
         };
         let (db, clock) = (self.db.clone(), self.clock.clone());
-        let follow = Follow::new(self.node.clone(), db.clone(), clock.clone(), settings, readiness);
+        let (sender, news) = zmq::channel();
+        let told = (readiness, news);
+        let follow = Follow::new(self.node.clone(), db.clone(), clock.clone(), settings, told);
+        if let Some(endpoint) = self.config.bitcoind.zmq.clone() {
+            let listen = zmq::listen(endpoint, sender).map(Ok);
+            self.spawn_until_shutdown(listen);
+        }
         self.spawn(follow.run(self.shutdown.clone()));
         let live = self.live.clone();
         self.spawn(live.run(self.readiness.clone(), self.shutdown.clone()));

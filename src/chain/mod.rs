@@ -12,6 +12,7 @@ mod rest;
 pub mod rpc;
 pub mod testing;
 pub mod typed;
+pub mod zmq;
 
 use std::fmt;
 use std::sync::Arc;

@@ -198,7 +198,7 @@ pub async fn count_waiting(
     let (at, id) = before.map_or((i64::MAX, ""), |(at, id)| (at.millis(), id.as_str()));
     let row = sqlx::query(
         "SELECT COUNT(*) AS n FROM lease WHERE resource = $1 AND id <> $3 \
-         AND (waits_since_at < $2 OR (waits_since_at = $2 AND id < $3))",
+         AND waits_since_at <= $2 AND (waits_since_at < $2 OR id < $3)",
     )
     .bind(resource)
     .bind(at)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::apply_block::{Applied, ApplyBlocks, Rewind, Rewound, ScannedBlock, StartAt};
@@ -14,11 +15,13 @@ use crate::app::settle::Ground;
 use crate::app::settle_due::{SettleByChain, SettleByClock};
 use crate::chain::follower::{FetchedBlock, Follower, Move};
 use crate::chain::mempool::Mempool;
+use crate::chain::zmq::News;
 use crate::chain::{BlockId, BlockSource, ChainError, Doubt, ErrorClass, NodeState};
 use crate::clock::SharedClock;
 use crate::db::chain::{Block, Tip};
 use crate::db::{self, Db};
 use crate::domain::policy::Policy;
+use crate::domain::scan::scan_tx;
 
 use super::recover::Reach;
 use super::watch::Watch;
@@ -55,6 +58,7 @@ pub struct Follow<S> {
     follower: Follower<S>,
     following: bool,
     readiness: ReadinessSender,
+    news: mpsc::Receiver<News>,
 }
 
 impl<S: BlockSource> Follow<S> {
@@ -64,7 +68,7 @@ impl<S: BlockSource> Follow<S> {
         db: Db,
         clock: SharedClock,
         settings: Settings,
-        readiness: ReadinessSender,
+        (readiness, news): (ReadinessSender, mpsc::Receiver<News>),
     ) -> Self {
         let watch = Watch::new(db.clone(), settings.network, settings.reach.lookahead);
         Self {
@@ -78,6 +82,7 @@ impl<S: BlockSource> Follow<S> {
             looked_at: None,
             following: false,
             readiness,
+            news,
         }
     }
 
@@ -107,9 +112,24 @@ impl<S: BlockSource> Follow<S> {
         Ok(())
     }
 
-    /// Waits for the timer, or less when the node has a new block. The timer alone is correct.
-    async fn wait(&self, period: Duration) {
+    /// Waits for the timer, or less when the node has a new block or tells of a transaction that
+    /// concerns us. The timer alone is correct.
+    async fn wait(&mut self, period: Duration) {
         let tip = self.readiness.borrow().tip;
+        let (news, watch) = (&mut self.news, self.watch.set());
+        let told = async {
+            while let Some(news) = news.recv().await {
+                let concerns = match &news {
+                    News::Block => true,
+                    News::Transaction(raw) => scan_tx(raw, watch).is_ok_and(|hit| hit.is_some()),
+                };
+                if concerns {
+                    return;
+                }
+            }
+            // Nobody publishes.
+            std::future::pending().await
+        };
         let hint = async {
             match tip {
                 Some(tip) if self.following => {
@@ -123,6 +143,7 @@ impl<S: BlockSource> Follow<S> {
         };
         tokio::select! {
             () = hint => {}
+            () = told => {}
             () = tokio::time::sleep(period) => {}
         }
     }

@@ -16,6 +16,7 @@ use crate::app::settle::Ground;
 use crate::app::shop::{Limits, Shop};
 use crate::chain::BlockId;
 use crate::chain::testing::{MemoryChain, spend};
+use crate::chain::zmq;
 use crate::clock::{Clock, ManualClock};
 use crate::db::invoice::InvoiceRow;
 use crate::db::lease::LeaseRow;
@@ -198,5 +199,6 @@ fn follow(
         poll_interval: std::time::Duration::from_millis(10),
     };
     let readiness = tokio::sync::watch::Sender::new(Readiness::default());
-    Follow::new(chain.clone(), db.clone(), clock.clone(), settings, readiness)
+    let (_, news) = zmq::channel();
+    Follow::new(chain.clone(), db.clone(), clock.clone(), settings, (readiness, news))
 }

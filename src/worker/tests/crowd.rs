@@ -256,3 +256,27 @@ fn what_is_done_to_a_lease_comes_after_its_end() {
         assert_eq!(state(&rig, &order.0).await, LeaseState::Active, "not suspended");
     });
 }
+
+#[test]
+fn while_the_node_is_syncing_nothing_counts_and_nothing_ends() {
+    each(async |db| {
+        let mut rig = Rig::new(db, gpu()).await;
+        let order = rig.request(3600).await;
+        paid(&mut rig, std::slice::from_ref(&order)).await;
+        rig.chain.pretend(|node| {
+            node.initial_block_download = true;
+            node.headers += 100;
+        });
+        let other = rig.request(3600).await;
+        paid(&mut rig, std::slice::from_ref(&other)).await;
+        rig.clock.advance_s(3600 + 600);
+        rig.round().await;
+        assert_eq!(state(&rig, &order.0).await, LeaseState::Active, "as it was settled last");
+        assert_eq!(rig.lease(&order.0).await.unit.as_deref(), Some("gpu-1"));
+        assert!(rig.lease(&other.0).await.doc.standing.credits.is_empty());
+        rig.chain.pretend(|_| {});
+        rig.round().await;
+        assert_eq!(state(&rig, &order.0).await, LeaseState::Ended);
+        assert_eq!(state(&rig, &other.0).await, LeaseState::Active);
+    });
+}

@@ -149,6 +149,15 @@ impl Bitcoind {
         assert!(done.expect("there is a kill command").success());
     }
 
+    /// Publishes blocks and transactions over ZMQ from its next start on; where.
+    pub fn publish(&mut self) -> String {
+        let endpoint = format!("tcp://127.0.0.1:{}", free_port());
+        for topic in ["hashblock", "rawtx"] {
+            self.args.push(format!("-zmqpub{topic}={endpoint}"));
+        }
+        endpoint
+    }
+
     /// Starts it after [`Bitcoind::stop`] or [`Bitcoind::kill`].
     pub fn start_again(&mut self) {
         self.boot(&[]);
