@@ -34,6 +34,7 @@ use crate::http::source::Sources;
 use crate::http::{self, HttpState};
 use crate::keys::{self, Keys};
 use crate::live::Live;
+use crate::settings::Problems;
 use crate::worker::follow::{Follow, Settings};
 use crate::worker::recover::Reach;
 use crate::worker::{self, housekeeping, run_every, send_again};
@@ -316,10 +317,13 @@ async fn register(
             }
             Ok(id)
         }
-        Registered::OtherNetwork { found } => bail!(
-            "this database belongs to {found}, but bitcoind.network is {network}; \
-             use another database, or correct the network"
-        ),
+        Registered::OtherNetwork { found } => {
+            let what = format!(
+                "is {network}, but this database belongs to {found}; \
+                 use another database, or correct the network"
+            );
+            Err(Problems::of_file("bitcoind.network", what).into())
+        }
     }
 }
 

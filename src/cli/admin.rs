@@ -154,7 +154,14 @@ pub(super) fn client(server: Option<String>, global: &Global) -> Result<Client, 
         None => keys::read_api_key(&config.admin.bootstrap_key_file)
             .with_context(|| format!("no admin key; set {KEY} or run as the server's user"))?,
     };
-    let server = server.unwrap_or_else(|| config.public_url(config.listen));
+    // Never `public_url`: that may be another machine, and it would get the key.
+    let server = match server {
+        Some(server) => server,
+        None if config.listen.port() == 0 => {
+            return Err(Exit::Usage("listen has no fixed port; give --server".into()));
+        }
+        None => config.local_url(),
+    };
     Client::new(&server, Some(key.trim().to_owned()))
 }
 
@@ -236,11 +243,11 @@ pub(super) async fn apply(args: Apply, global: &Global, output: &Output) -> Resu
     crate::catalog::load(&args.catalog)?;
     let client = client(args.server, global)?;
     let path = |dry_run: bool| format!("/v1/admin/catalog?dry_run={dry_run}");
-    let planned: Value = client.post(&path(true), Sent::Text(&text)).await?;
+    let planned: Value = client.post(&path(true), Sent::Toml(&text)).await?;
     if args.dry_run {
         return output.answer(&Shown(planned));
     }
     output.note(&Shown(planned).to_string())?;
-    let done = client.post(&path(false), Sent::Text(&text)).await?;
+    let done = client.post(&path(false), Sent::Toml(&text)).await?;
     output.answer(&Applied(done))
 }

@@ -32,7 +32,7 @@ pub(super) enum Sent<'a> {
     Json(&'a Value),
     /// A body with the key that makes asking twice harmless.
     Once(&'a Value, &'a str),
-    Text(&'a str),
+    Toml(&'a str),
 }
 
 /// Why there is no answer.
@@ -132,7 +132,9 @@ impl Client {
             Sent::Nothing => request,
             Sent::Json(body) => request.json(body),
             Sent::Once(body, key) => request.json(body).header("idempotency-key", key),
-            Sent::Text(text) => request.body(text.to_owned()),
+            Sent::Toml(text) => {
+                request.header("Content-Type", "application/toml").body(text.to_owned())
+            }
         };
         if let Some(bearer) = &self.bearer {
             request = request.bearer_auth(bearer);

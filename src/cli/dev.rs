@@ -29,7 +29,8 @@ pub struct Args {
 pub(super) async fn run(args: Args) -> Result<(), Exit> {
     let playground = Playground::start(args.dir, args.listen, args.catalog).await?;
     let config = playground.config()?;
-    let mut daemon = Daemon::start(config, Arc::new(SystemClock), false).await?;
+    let mut daemon =
+        Daemon::start(config, Arc::new(SystemClock), false).await.map_err(Exit::of_server)?;
     let shutdown = daemon.shutdown.clone();
     let every = std::time::Duration::from_secs(args.block_every.max(1));
     daemon.spawn(playground.faucet().mine_blocks(every, shutdown.clone()));

@@ -2,11 +2,14 @@
 //! The message goes to standard error; `main` prints it.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use crate::chain::ChainError;
 use crate::config::Problems;
 use crate::db::DbError;
+use crate::domain::keychain::KeychainError;
+use crate::keys::KeyError;
 
 /// A command that did not do its work.
 #[derive(Debug)]
@@ -37,6 +40,31 @@ impl Exit {
             Self::Failed(error) | Self::TryAgain(error) => format!("{error:#}"),
             Self::Usage(message) => message.clone(),
             Self::Said => String::new(),
+        }
+    }
+
+    /// How a server ends that could not start, or go on: what went wrong decides.
+    pub(super) fn of_server(error: anyhow::Error) -> Self {
+        let wrong = error.is::<Problems>() || error.is::<KeychainError>() || error.is::<KeyError>();
+        let number = if let Some(error) = error.downcast_ref::<DbError>() {
+            Self::from(error.clone()).number()
+        } else if let Some(error) = error.downcast_ref::<ChainError>() {
+            Self::from(error.clone()).number()
+        } else if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            match error.kind() {
+                ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable => 75,
+                ErrorKind::PermissionDenied => 2,
+                _ => 1,
+            }
+        } else if wrong {
+            2
+        } else {
+            1
+        };
+        match number {
+            2 => Self::Usage(format!("{error:#}")),
+            75 => Self::TryAgain(error),
+            _ => Self::Failed(error),
         }
     }
 
@@ -106,6 +134,30 @@ mod tests {
             Exit::TryAgain(anyhow!("x")),
         ];
         assert_eq!(ends.map(|end| end.number()), [1, 1, 2, 75]);
+    }
+
+    #[test]
+    fn a_server_that_cannot_start_ends_by_what_went_wrong() {
+        let io = |kind| anyhow::Error::from(std::io::Error::from(kind)).context("cannot listen");
+        let database = DbError::Url { url: "x".into(), why: "y".into() };
+        let away = DbError::Unavailable { why: "x".into(), hint: "y" };
+        let key = KeyError { path: "x".into(), what: "is empty".into() };
+        for (error, number) in [
+            (Problems::of_file("catalog.toml", "is empty").into(), 2),
+            (anyhow::Error::from(KeychainError::PrivateKey).context("wallet.descriptor"), 2),
+            (anyhow::Error::from(key).context("the keys"), 2),
+            (database.into(), 2),
+            (away.into(), 75),
+            (DbError::Locked { path: "x".into() }.into(), 1),
+            (io(ErrorKind::PermissionDenied), 2),
+            (io(ErrorKind::AddrInUse), 75),
+            (anyhow!("x"), 1),
+        ] {
+            let text = format!("{error:#}");
+            let end = Exit::of_server(error);
+            assert_eq!(end.number(), number, "{text}");
+            assert!(end.to_string().contains(&text), "{end}");
+        }
     }
 
     #[test]

@@ -28,15 +28,14 @@ pub struct Args {
 pub(super) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
     let config = global.load()?;
     let clock = clock(&config)?;
-    let daemon = Daemon::start(config, clock, args.recovered).await.map_err(temporary)?;
+    let daemon = Daemon::start(config, clock, args.recovered).await.map_err(Exit::of_server)?;
     tracing::info!(address = %daemon.bound, url = daemon.shop.public_url, "serving");
     if let Some(file) = &args.address_file {
         write_address(file, daemon.bound)?;
     }
     let router = daemon.router(None);
     end_on_signal(daemon.shutdown.clone())?;
-    daemon.serve(router).await?;
-    Ok(())
+    daemon.serve(router).await.map_err(Exit::of_server)
 }
 
 /// Whole or not at all: somebody waits for it.
@@ -56,15 +55,6 @@ pub(super) fn clock(config: &Config) -> Result<SharedClock, Exit> {
             Ok(Arc::new(ShiftedClock::new(file.into())))
         }
         Some(_) => Err(Exit::Usage(format!("{TEST_CLOCK} is for regtest only; unset it"))),
-    }
-}
-
-/// What may work later ends with 75, so that a supervisor starts again.
-fn temporary(error: anyhow::Error) -> Exit {
-    let database = error.downcast_ref::<crate::db::DbError>();
-    match database.is_some_and(crate::db::DbError::is_temporary) {
-        true => Exit::TryAgain(error),
-        false => Exit::Failed(error),
     }
 }
 

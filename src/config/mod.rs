@@ -10,7 +10,7 @@ mod sections;
 mod tests;
 
 use std::ffi::OsString;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -171,13 +171,27 @@ impl Config {
     pub fn public_url(&self, bound: SocketAddr) -> String {
         match &self.public_url {
             Some(url) => url.clone(),
-            None if bound.ip().is_unspecified() => format!("http://127.0.0.1:{}", bound.port()),
-            None => format!("http://{bound}"),
+            None => url_of(bound),
         }
+    }
+
+    /// Where this machine itself reaches the server: `http://` and what it listens on.
+    pub fn local_url(&self) -> String {
+        url_of(self.listen)
     }
 
     /// The secret that claim tokens are made with: beside the signing key.
     pub fn claim_secret_file(&self) -> PathBuf {
         self.signing_key_file.with_extension("claim-secret")
     }
+}
+
+/// No one can connect to an unspecified address; it listens on loopback, too.
+fn url_of(mut listen: SocketAddr) -> String {
+    match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => listen.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => listen.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    format!("http://{listen}")
 }

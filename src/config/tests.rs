@@ -283,6 +283,7 @@ fn a_server_on_all_addresses_links_to_loopback_until_told_otherwise() {
     let (_, config) = good(DESCRIPTOR, &[]);
     assert_eq!(config.public_url("0.0.0.0:81".parse().unwrap()), "http://127.0.0.1:81");
     assert_eq!(config.public_url("[::1]:81".parse().unwrap()), "http://[::1]:81");
+    assert_eq!(config.public_url("[::]:81".parse().unwrap()), "http://[::1]:81");
 }
 
 /// The environment that an example in `examples/` gives, by a line's beginning and what is between

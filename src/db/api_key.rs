@@ -1,5 +1,6 @@
 //! API keys of operators: only hashes are stored.
 
+use super::list::Newest;
 use super::row::Row;
 use super::{Conn, DbError};
 use crate::domain::time::Timestamp;
@@ -51,6 +52,17 @@ pub async fn find_by_hash(conn: &mut Conn, token_hash: &str) -> Result<Option<Ap
 pub async fn list(conn: &mut Conn) -> Result<Vec<ApiKey>, DbError> {
     let text = sqlx::AssertSqlSafe(format!("{SELECT} ORDER BY created_at, id"));
     sqlx::query(text).fetch_all(&mut *conn).await?.iter().map(read).collect()
+}
+
+/// Keys, newest first, older than this (created, id).
+pub async fn newest(
+    conn: &mut Conn,
+    before: Option<&(Timestamp, String)>,
+    limit: u32,
+) -> Result<Vec<ApiKey>, DbError> {
+    let newest =
+        Newest { select: SELECT, filter: "1 = 1", values: &[], key: ("created_at", "id"), before };
+    newest.list(conn, limit, read).await
 }
 
 /// Adds a key.

@@ -3,6 +3,8 @@
 use bitcoin::{OutPoint, ScriptBuf};
 use serde::{Deserialize, Serialize};
 
+pub use super::list::Filter;
+use super::list::Newest;
 use super::row::{Row, doc, hex, int};
 use super::{Conn, DbError};
 use crate::domain::ids::{InvoiceId, LeaseId};
@@ -186,29 +188,20 @@ pub async fn list_to_settle(conn: &mut Conn, lease: &LeaseId) -> Result<Vec<Invo
     sqlx::query(text).bind(lease.as_str()).fetch_all(&mut *conn).await?.iter().map(read).collect()
 }
 
-/// Invoices, newest first, older than the cursor.
+/// Invoices, newest first.
 pub async fn list(
     conn: &mut Conn,
-    status: Option<&str>,
-    before: Option<(Timestamp, String)>,
+    filter: &Filter,
     limit: u32,
 ) -> Result<Vec<InvoiceRow>, DbError> {
-    let text = sqlx::AssertSqlSafe(format!(
-        "{SELECT} WHERE ($1 = '' OR status = $1) \
-         AND (created_at < $2 OR (created_at = $2 AND id < $3)) \
-         ORDER BY created_at DESC, id DESC LIMIT $4"
-    ));
-    let (at, id) = before.unwrap_or((Timestamp::from_millis(i64::MAX), String::new()));
-    sqlx::query(text)
-        .bind(status.unwrap_or_default())
-        .bind(at.millis())
-        .bind(id)
-        .bind(int(limit))
-        .fetch_all(&mut *conn)
-        .await?
-        .iter()
-        .map(read)
-        .collect()
+    let newest = Newest {
+        select: SELECT,
+        filter: "($1 = '' OR status = $1) AND ($2 = '' OR resource = $2)",
+        values: &[filter.state.as_deref(), filter.resource.as_deref()],
+        key: ("created_at", "id"),
+        before: filter.before.as_ref(),
+    };
+    newest.list(conn, limit, read).await
 }
 
 /// Writes where an invoice stands. `funded_at` is kept from the first money on.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::list::Filter;
+use super::list::Newest;
 use super::row::{Row, doc, int};
 use super::{Conn, DbError};
 use crate::domain::ids::LeaseId;
@@ -162,37 +164,16 @@ pub async fn list_paid_of_claim(
         .collect()
 }
 
-/// Which leases an operator wants to see.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// Only in this state.
-    pub state: Option<String>,
-    /// Only of this resource.
-    pub resource: Option<String>,
-    /// Only older than this (created, id): the cursor.
-    pub before: Option<(Timestamp, String)>,
-}
-
 /// Leases, newest first.
 pub async fn list(conn: &mut Conn, filter: &Filter, limit: u32) -> Result<Vec<LeaseRow>, DbError> {
-    let text = sqlx::AssertSqlSafe(format!(
-        "{SELECT} WHERE ($1 = '' OR state = $1) AND ($2 = '' OR resource = $2) \
-         AND (created_at < $3 OR (created_at = $3 AND id < $4)) \
-         ORDER BY created_at DESC, id DESC LIMIT $5"
-    ));
-    let (at, id) =
-        filter.before.clone().unwrap_or((Timestamp::from_millis(i64::MAX), String::new()));
-    sqlx::query(text)
-        .bind(filter.state.clone().unwrap_or_default())
-        .bind(filter.resource.clone().unwrap_or_default())
-        .bind(at.millis())
-        .bind(id)
-        .bind(int(limit))
-        .fetch_all(&mut *conn)
-        .await?
-        .iter()
-        .map(read)
-        .collect()
+    let newest = Newest {
+        select: SELECT,
+        filter: "($1 = '' OR state = $1) AND ($2 = '' OR resource = $2)",
+        values: &[filter.state.as_deref(), filter.resource.as_deref()],
+        key: ("created_at", "id"),
+        before: filter.before.as_ref(),
+    };
+    newest.list(conn, limit, read).await
 }
 
 /// Leases whose time is running: for the gate's map and the accounts.

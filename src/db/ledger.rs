@@ -104,29 +104,50 @@ pub struct LedgerRow {
     pub amount_sat: i64,
 }
 
+const SELECT: &str = "SELECT entry, happened_at, resource, subject, account, amount_sat \
+     FROM ledger_entry JOIN ledger_line ON ledger_line.entry = ledger_entry.id";
+
+fn read(row: &sqlx::any::AnyRow) -> Result<LedgerRow, DbError> {
+    let row = Row::new(row, "ledger_line");
+    Ok(LedgerRow {
+        entry: row.u64("entry")?,
+        happened_at: row.at("happened_at")?,
+        resource: row.opt_text("resource")?,
+        subject: row.text("subject")?,
+        account: row.parsed("account", Account::parse)?,
+        amount_sat: row.i64("amount_sat")?,
+    })
+}
+
 /// Lines of up to `limit` entries after entry number `after`, oldest first.
 pub async fn list(conn: &mut Conn, after: u64, limit: u32) -> Result<Vec<LedgerRow>, DbError> {
-    sqlx::query(
-        "SELECT ledger_entry.id, happened_at, resource, subject, account, amount_sat \
-         FROM ledger_entry JOIN ledger_line ON ledger_line.entry = ledger_entry.id \
-         WHERE ledger_entry.id > $1 AND ledger_entry.id <= $1 + $2 \
-         ORDER BY ledger_entry.id, account",
-    )
-    .bind(int(after))
-    .bind(int(limit))
-    .fetch_all(&mut *conn)
-    .await?
-    .iter()
-    .map(|row| {
-        let row = Row::new(row, "ledger_line");
-        Ok(LedgerRow {
-            entry: row.u64("id")?,
-            happened_at: row.at("happened_at")?,
-            resource: row.opt_text("resource")?,
-            subject: row.text("subject")?,
-            account: row.parsed("account", Account::parse)?,
-            amount_sat: row.i64("amount_sat")?,
-        })
-    })
-    .collect()
+    let text = sqlx::AssertSqlSafe(format!(
+        "{SELECT} WHERE entry > $1 AND entry <= $1 + $2 ORDER BY entry, account"
+    ));
+    sqlx::query(text)
+        .bind(int(after))
+        .bind(int(limit))
+        .fetch_all(&mut *conn)
+        .await?
+        .iter()
+        .map(read)
+        .collect()
+}
+
+/// Up to `limit` lines, newest entry first, after this (entry, account).
+pub async fn newest(
+    conn: &mut Conn,
+    before: Option<(u64, String)>,
+    limit: u32,
+) -> Result<Vec<LedgerRow>, DbError> {
+    let text = sqlx::AssertSqlSafe(format!(
+        "{SELECT} WHERE entry < $1 OR (entry = $1 AND account > $2) \
+         ORDER BY entry DESC, account LIMIT $3"
+    ));
+    let (entry, account) = match before {
+        Some((entry, account)) => (int(entry), account),
+        None => (i64::MAX, String::new()),
+    };
+    let query = sqlx::query(text).bind(entry).bind(account).bind(int(limit));
+    query.fetch_all(&mut *conn).await?.iter().map(read).collect()
 }

@@ -30,6 +30,7 @@ mod job;
 pub mod keychain;
 pub mod lease;
 pub mod ledger;
+mod list;
 mod listen;
 pub mod meta;
 pub mod migrate;

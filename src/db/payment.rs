@@ -2,6 +2,7 @@
 
 use bitcoin::{OutPoint, ScriptBuf, Txid};
 
+use super::list::Newest;
 use super::row::{Row, hex, int};
 use super::{Conn, DbError};
 use crate::domain::ids::{InvoiceId, LeaseId, PaymentId};
@@ -201,7 +202,9 @@ pub async fn due_without_lease(
 pub struct Filter {
     /// Only in this state.
     pub state: Option<String>,
-    /// Only those that belong to no lease.
+    /// Only those of leases of this resource.
+    pub resource: Option<String>,
+    /// Only those that belong to no lease: of no resource either.
     pub unallocated: bool,
     /// Only older than this (first seen, id): the cursor.
     pub before: Option<(Timestamp, String)>,
@@ -213,24 +216,20 @@ pub async fn list(
     filter: &Filter,
     limit: u32,
 ) -> Result<Vec<PaymentRow>, DbError> {
-    let text = sqlx::AssertSqlSafe(format!(
-        "{SELECT} WHERE ($1 = '' OR state = $1) AND ($2 = 0 OR (lease IS NULL AND branch = 0)) \
-         AND (payment.first_seen_at < $3 OR (payment.first_seen_at = $3 AND payment.id < $4)) \
-         ORDER BY payment.first_seen_at DESC, payment.id DESC LIMIT $5"
-    ));
-    let (at, id) =
-        filter.before.clone().unwrap_or((Timestamp::from_millis(i64::MAX), String::new()));
-    sqlx::query(text)
-        .bind(filter.state.clone().unwrap_or_default())
-        .bind(i64::from(filter.unallocated))
-        .bind(at.millis())
-        .bind(id)
-        .bind(int(limit))
-        .fetch_all(&mut *conn)
-        .await?
-        .iter()
-        .map(read)
-        .collect()
+    let newest = Newest {
+        select: SELECT,
+        filter: match filter.unallocated {
+            true => "($1 = '' OR state = $1) AND $2 = '' AND lease IS NULL AND branch = 0",
+            false => {
+                "($1 = '' OR state = $1) \
+                 AND ($2 = '' OR lease IN (SELECT id FROM lease WHERE resource = $2))"
+            }
+        },
+        values: &[filter.state.as_deref(), filter.resource.as_deref()],
+        key: ("payment.first_seen_at", "payment.id"),
+        before: filter.before.as_ref(),
+    };
+    newest.list(conn, limit, read).await
 }
 
 /// Notes what was last announced of a payment.

@@ -1,5 +1,5 @@
-//! Bodies, forms, queries and paths: a typed value or a problem document. Unknown fields are
-//! errors. The one place that refuses text no database takes: PostgreSQL fails on a NUL, and with
+//! Bodies (JSON; of a catalogue TOML), forms, queries and paths: a typed value or a problem
+//! document. Unknown fields are errors. The one place that refuses text no database takes: PostgreSQL fails on a NUL, and with
 //! it everything in its transaction.
 
 use std::collections::HashMap;
@@ -28,11 +28,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let kind = request.headers().get(header::CONTENT_TYPE);
-        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default().to_owned();
+        let essence = essence(&request);
         let bytes = Bytes::from_request(request, state).await.map_err(too_large)?;
-        let essence = kind.split(';').next().unwrap_or_default().trim();
-        if !is_json(essence) {
+        if !is_json(&essence) {
             let detail = "send the body as Content-Type: application/json";
             return Err(Refusal::new(Code::UnsupportedMediaType, detail).into());
         }
@@ -75,8 +73,14 @@ fn has_control(text: &str) -> bool {
     text.chars().any(char::is_control)
 }
 
+/// The media type without its parameters, in lower case.
+fn essence(request: &Request) -> String {
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
 fn is_json(essence: &str) -> bool {
-    let essence = essence.to_ascii_lowercase();
     essence == "application/json"
         || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
@@ -87,6 +91,24 @@ pub(super) fn too_large(rejection: BytesRejection) -> Problem {
         return Refusal::new(Code::PayloadTooLarge, detail).into();
     }
     Refusal::new(Code::BadJson, "the body did not arrive whole").into()
+}
+
+/// A body of TOML, not read yet.
+pub struct Toml(pub String);
+
+impl<S: Send + Sync> FromRequest<S> for Toml {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let essence = essence(&request);
+        let bytes = Bytes::from_request(request, state).await.map_err(too_large)?;
+        if essence != "application/toml" {
+            let detail = "send the body as Content-Type: application/toml";
+            return Err(Refusal::new(Code::UnsupportedMediaType, detail).into());
+        }
+        let wrong = |_| Refusal::new(Code::InvalidRequest, "the body is not UTF-8, TOML must be");
+        Ok(Self(String::from_utf8(bytes.into()).map_err(wrong)?))
+    }
 }
 
 /// Reads JSON.

@@ -68,6 +68,75 @@ fn wrong_usage_and_wrong_configuration_end_with_2() {
 }
 
 #[test]
+fn a_server_that_is_configured_wrong_ends_with_2_and_says_where() {
+    let private = "wpkh(xprv9s21ZrQH143K3QTDL4LXw2F7HEK3wJUD2nW2nRk4stbPy6cq3jPPqjiChkVvvNKmPGJxWUtg\
+        6LnF5kejMRNNU3TGtRBeJgk33yuGBxrMPHi/84h/0h/0h/<0;1>/*)";
+    let folder = folder();
+    let write = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).expect("it can be written");
+    };
+    write("price.toml", "[[resource]]\nid = \"a\"\naccess = \"shared\"\nprice = 5\n");
+    write("open.key", "x");
+    // A umask of 077 must not make it right.
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(folder.path().join("open.key"), mode).expect("it is ours");
+    for (variable, value, named) in [
+        ("LEASEHOLD_LISTEN", "here", "listen"),
+        ("LEASEHOLD_CATALOG", "nowhere.toml", "nowhere.toml"),
+        ("LEASEHOLD_CATALOG", "price.toml", "price"),
+        ("LEASEHOLD_WALLET__DESCRIPTOR", private, "private key"),
+        ("LEASEHOLD_WALLET__DESCRIPTOR", "wpkh(xpub)", "descriptor"),
+        ("LEASEHOLD_BITCOIND__NETWORK", "mainnet", "network"),
+        ("LEASEHOLD_BITCOIND__NETWORK", "regtest", "descriptor"),
+        ("LEASEHOLD_BITCOIND__RPC_URL", "ftp://127.0.0.1", "rpc_url"),
+        ("LEASEHOLD_DATABASE", "mysql://x/y", "database"),
+        ("LEASEHOLD_SIGNING_KEY_FILE", "open.key", "chmod 600"),
+        ("LEASEHOLD_MONEY__AT_RISK", "6", "at_risk_blocks"),
+        ("LEASEHOLD_TOKEN_TTL", "soon", "token_ttl"),
+    ] {
+        let variables = [("LEASEHOLD_LISTEN", "127.0.0.1:0"), (variable, value)];
+        let (code, out, err) = ends(folder.path(), &["serve"], &variables);
+        assert_eq!((code, out.as_str()), (2, ""), "{variable}={value}: {err}");
+        assert!(err.contains(named), "{variable}={value}: {err}");
+        assert!(!err.contains("xprv9"), "{err}");
+    }
+}
+
+#[test]
+fn a_server_whose_port_or_database_is_not_there_ends_with_75() {
+    let folder = folder();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    let (code, _, err) = ends(folder.path(), &["serve"], &[("LEASEHOLD_LISTEN", &address)]);
+    assert!(code == 75 && err.contains(&address) && err.contains("in use"), "{code} {err}");
+    let away = [
+        ("LEASEHOLD_LISTEN", "127.0.0.1:0"),
+        ("LEASEHOLD_DATABASE", "postgres://u:p4ss@127.0.0.1:1/x"),
+    ];
+    let (code, _, err) = ends(folder.path(), &["serve"], &away);
+    assert!(code == 75 && err.contains("database") && !err.contains("p4ss"), "{code} {err}");
+}
+
+#[test]
+fn the_admin_key_goes_to_where_the_server_listens_not_to_its_public_url() {
+    let folder = folder();
+    let outside = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let url = format!("http://{}", outside.local_addr().expect("it is bound"));
+    outside.set_nonblocking(true).expect("it can be asked");
+    let variables = [
+        ("LEASEHOLD_LISTEN", "0.0.0.0:1"),
+        ("LEASEHOLD_PUBLIC_URL", url.as_str()),
+        ("LEASEHOLD_ADMIN_KEY", "key_x"),
+    ];
+    let (code, _, err) = ends(folder.path(), &["lease", "list"], &variables);
+    assert!(code == 75 && err.contains("127.0.0.1:1"), "{code} {err}");
+    assert!(outside.accept().is_err(), "nobody came");
+    let anywhere = [("LEASEHOLD_LISTEN", "127.0.0.1:0"), ("LEASEHOLD_ADMIN_KEY", "key_x")];
+    let (code, _, err) = ends(folder.path(), &["lease", "list"], &anywhere);
+    assert!(code == 2 && err.contains("--server"), "{code} {err}");
+}
+
+#[test]
 fn a_server_that_does_not_answer_ends_with_75() {
     let folder = folder();
     // Port 1 of loopback: nothing listens there.

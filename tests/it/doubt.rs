@@ -64,7 +64,7 @@ fn a_node_of_another_network_ends_the_server_with_the_reason() {
         let mut command = shop.command(&["serve"]);
         let output = command.env_remove("LEASEHOLD_TEST_CLOCK").output().expect("it starts");
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert_eq!(output.status.code(), Some(2), "{told}");
         assert!(told.contains("on regtest, but bitcoind.network is signet"), "{told}");
         std::fs::write(&file, right).expect("the folder is ours");
         shop.start();

@@ -7,6 +7,7 @@ pub mod gate;
 pub mod health;
 pub mod invoices;
 pub mod leases;
+mod page;
 pub mod resources;
 pub mod streams;
 

@@ -7,6 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::page::{Page, named};
 use crate::app::AppError;
 use crate::app::read::{self, QuoteView, ResourceView};
 use crate::app::request_lease::check_duration;
@@ -27,19 +28,25 @@ pub(super) fn router() -> OpenApiRouter<HttpState> {
         .routes(routes!(accounts))
 }
 
-/// All resources.
+/// A page of what is offered.
 #[derive(Serialize, ToSchema)]
 struct ResourceList {
     items: Vec<ResourceView>,
+    /// Ask with it for what follows; `null` at the end.
     next_cursor: Option<String>,
 }
 
-/// What is offered.
-#[utoipa::path(get, path = "/v1/resources", tag = "resources",
-    responses((status = 200, description = "Every resource that is offered", body = ResourceList)))]
-async fn list(State(state): State<HttpState>) -> Result<Json<ResourceList>, Problem> {
-    let items = read::resources(&state.db, None).await?;
-    Ok(Json(ResourceList { items, next_cursor: None }))
+/// What is offered, in the catalogue's order.
+#[utoipa::path(get, path = "/v1/resources", tag = "resources", params(Page),
+    responses((status = 200, description = "Every resource that is offered", body = ResourceList),
+        (status = 422, description = "invalid_request", body = ProblemBody)))]
+async fn list(
+    State(state): State<HttpState>,
+    Query(page): Query<Page>,
+) -> Result<Json<ResourceList>, Problem> {
+    let resources = read::resources(&state.db, None).await?;
+    let (items, next_cursor) = named(&resources, &page, |resource| &resource.id)?;
+    Ok(Json(ResourceList { items: items.to_vec(), next_cursor }))
 }
 
 /// One resource.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use axum::extract::State;
+use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::{Map, Value};
@@ -21,6 +21,18 @@ use crate::http::create::Creating;
 use crate::http::json::{Form, Path};
 use crate::http::source::Source;
 use crate::http::{HttpState, Problem};
+
+/// What a form sent; a page says what is wrong with it.
+pub(super) struct Sent(HashMap<String, String>);
+
+impl<S: Send + Sync> FromRequest<S> for Sent {
+    type Rejection = Wrong;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Wrong> {
+        let Form(fields) = Form::from_request(request, state).await?;
+        Ok(Self(fields))
+    }
+}
 
 fn minutes(form: &HashMap<String, String>) -> Result<u64, Refusal> {
     let text = form.get("minutes").map(String::as_str).unwrap_or_default();
@@ -41,7 +53,7 @@ pub(super) async fn request(
     source: Source,
     Path(id): Path<String>,
     headers: HeaderMap,
-    Form(form): Form,
+    Sent(form): Sent,
 ) -> Result<Response, Wrong> {
     let holder = holder(&state, &headers).await?;
     let creating = Creating::new(&state, &HeaderMap::new(), "/resources", holder.as_ref(), &[])?;
@@ -119,7 +131,7 @@ pub(super) async fn more(
     State(state): State<HttpState>,
     source: Source,
     Path(id): Path<String>,
-    Form(form): Form,
+    Sent(form): Sent,
 ) -> Result<Response, Wrong> {
     let item = AddInvoice {
         shop: state.shop_for(&source),

@@ -3,6 +3,7 @@
 
 mod access;
 mod desk;
+mod lists;
 mod pages;
 mod refusals;
 mod secrets;

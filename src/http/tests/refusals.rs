@@ -43,6 +43,40 @@ fn a_body_of_another_kind_or_size_is_refused() {
 }
 
 #[test]
+fn a_catalogue_of_another_kind_or_size_is_refused() {
+    at_desk(async |desk| {
+        let (key, _) = desk.operator("admin", 1).await;
+        let send = async |kind: &str, body: Vec<u8>| {
+            let call = desk.call("POST", "/v1/admin/catalog").bearer(&key);
+            call.header("content-type", kind).body(body).send().await
+        };
+        let toml = "application/toml";
+        for kind in ["text/plain", "application/json", ""] {
+            send(kind, b"x = 1".into()).await.problem(415, "unsupported_media_type");
+        }
+        send(toml, vec![b'#'; BODY_LIMIT + 1]).await.problem(413, "payload_too_large");
+        send(toml, vec![b'#', 0xff]).await.problem(422, "invalid_request");
+        send(toml, b"x = 1".into()).await.problem(422, "invalid_request");
+    });
+}
+
+#[test]
+fn a_form_that_no_page_sends_is_answered_by_a_page() {
+    at_desk(async |desk| {
+        let form = "application/x-www-form-urlencoded";
+        for (kind, body, status) in [
+            (form, vec![b'a'; BODY_LIMIT + 1], 413),
+            ("text/plain", b"minutes=60".into(), 415),
+            (form, b"minutes=%ff".into(), 200),
+        ] {
+            let call = desk.call("POST", "/resources/gpu-small").header("content-type", kind);
+            let answer = call.body(body).send().await.must(status);
+            assert!(answer.header("content-type").starts_with("text/html"), "{status}");
+        }
+    });
+}
+
+#[test]
 fn a_wrong_field_is_named_by_its_pointer() {
     at_desk(async |desk| {
         let cases = [

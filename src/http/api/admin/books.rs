@@ -10,8 +10,8 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::MOST;
 use crate::db;
+use crate::http::api::page::{Limit, Listed, Page, before, no_cursor};
 use crate::http::auth::{Operator, Scope};
 use crate::http::error::ProblemBody;
 use crate::http::json::Query;
@@ -31,22 +31,19 @@ pub(super) fn router() -> OpenApiRouter<HttpState> {
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 struct After {
-    /// What comes after this number; for the audit log, before it.
+    /// What comes after this number.
     after: Option<u64>,
     /// At most so many, 1 to 200; 50 if not given.
-    limit: Option<u32>,
-}
-
-impl After {
-    fn limit(&self) -> u32 {
-        self.limit.unwrap_or(50).clamp(1, MOST)
-    }
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 200)]
+    limit: Limit,
 }
 
 /// The event log, oldest first: the way to recover whatever was missed. Scope `read`.
 #[utoipa::path(get, path = "/v1/admin/events", tag = "admin", params(After),
     responses((status = 200, description = "{items, next_after}", body = Object),
-        (status = 401, description = "unauthorized", body = ProblemBody)))]
+        (status = 401, description = "unauthorized", body = ProblemBody),
+        (status = 422, description = "invalid_request", body = ProblemBody)))]
 async fn events(
     State(state): State<HttpState>,
     operator: Operator,
@@ -55,7 +52,7 @@ async fn events(
     operator.may(Scope::Read)?;
     let after = i64::try_from(part.after.unwrap_or(0)).unwrap_or(i64::MAX);
     let mut conn = state.db.read().await?;
-    let rows = db::event::list(&mut conn, after, part.limit().into()).await?;
+    let rows = db::event::list(&mut conn, after, part.limit.get().into()).await?;
     let next_after = rows.last().map_or(after, |event| event.seq);
     let items: Vec<Value> = rows
         .into_iter()
@@ -74,34 +71,31 @@ async fn events(
     Ok(Json(json!({ "items": items, "next_after": next_after })))
 }
 
-/// Entries of the ledger, oldest first; debits are positive. Scope `read`.
-#[utoipa::path(get, path = "/v1/admin/ledger", tag = "admin", params(After),
-    responses((status = 200, description = "{items, next_after}", body = Object),
-        (status = 401, description = "unauthorized", body = ProblemBody)))]
+/// Lines of the ledger, newest entry first; debits are positive. Scope `read`.
+#[utoipa::path(get, path = "/v1/admin/ledger", tag = "admin", params(Page),
+    responses((status = 200, description = "A page of lines", body = Listed),
+        (status = 401, description = "unauthorized", body = ProblemBody),
+        (status = 422, description = "invalid_request", body = ProblemBody)))]
 async fn ledger(
     State(state): State<HttpState>,
     operator: Operator,
-    Query(part): Query<After>,
-) -> Result<Json<Value>, Problem> {
+    Query(page): Query<Page>,
+) -> Result<Json<Listed>, Problem> {
     operator.may(Scope::Read)?;
-    let after = part.after.unwrap_or(0);
+    let before = before::<u64>(page.cursor.as_deref())?;
     let mut conn = state.db.read().await?;
-    let rows = db::ledger::list(&mut conn, after, part.limit()).await?;
-    let next_after = rows.last().map_or(after, |row| row.entry);
-    let items: Vec<Value> = rows
-        .iter()
-        .map(|row| {
-            json!({
-                "entry": row.entry,
-                "at": row.happened_at,
-                "resource": row.resource,
-                "subject": row.subject,
-                "account": row.account,
-                "amount_sat": row.amount_sat,
-            })
-        })
-        .collect();
-    Ok(Json(json!({ "items": items, "next_after": next_after })))
+    let rows = db::ledger::newest(&mut conn, before, page.limit.with_next()).await?;
+    Ok(Listed::new(&rows, page.limit, |row| {
+        let item = json!({
+            "entry": row.entry,
+            "at": row.happened_at,
+            "resource": row.resource,
+            "subject": row.subject,
+            "account": row.account,
+            "amount_sat": row.amount_sat,
+        });
+        (format!("{}.{}", row.entry, row.account.as_str()), item)
+    }))
 }
 
 /// The whole ledger as CSV, for an accountant. Scope `read`.
@@ -169,30 +163,29 @@ async fn wallet(
 }
 
 /// What operators did, newest first. Scope `read`.
-#[utoipa::path(get, path = "/v1/admin/audit-log", tag = "admin", params(After),
-    responses((status = 200, description = "{items, next_after}", body = Object),
-        (status = 401, description = "unauthorized", body = ProblemBody)))]
+#[utoipa::path(get, path = "/v1/admin/audit-log", tag = "admin", params(Page),
+    responses((status = 200, description = "A page of actions", body = Listed),
+        (status = 401, description = "unauthorized", body = ProblemBody),
+        (status = 422, description = "invalid_request", body = ProblemBody)))]
 async fn audit_log(
     State(state): State<HttpState>,
     operator: Operator,
-    Query(part): Query<After>,
-) -> Result<Json<Value>, Problem> {
+    Query(page): Query<Page>,
+) -> Result<Json<Listed>, Problem> {
     operator.may(Scope::Read)?;
+    let number = |cursor: &String| cursor.parse().map_err(|_| no_cursor());
+    let before = page.cursor.as_ref().map(number).transpose()?;
     let mut conn = state.db.read().await?;
-    let rows = db::audit_log::list(&mut conn, part.after, part.limit()).await?;
-    let next_after = rows.last().map(|row| row.id);
-    let items: Vec<Value> = rows
-        .iter()
-        .map(|row| {
-            json!({
-                "id": row.id,
-                "at": row.happened_at,
-                "actor": row.actor,
-                "action": row.action,
-                "subject": row.subject,
-                "detail": row.detail,
-            })
-        })
-        .collect();
-    Ok(Json(json!({ "items": items, "next_after": next_after })))
+    let rows = db::audit_log::list(&mut conn, before, page.limit.with_next()).await?;
+    Ok(Listed::new(&rows, page.limit, |row| {
+        let item = json!({
+            "id": row.id,
+            "at": row.happened_at,
+            "actor": row.actor,
+            "action": row.action,
+            "subject": row.subject,
+            "detail": row.detail,
+        });
+        (row.id.to_string(), item)
+    }))
 }

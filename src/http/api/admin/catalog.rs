@@ -14,37 +14,40 @@ use crate::app::operate::PauseResource;
 use crate::app::{Code, Refusal};
 use crate::db;
 use crate::domain::resource::Terms;
+use crate::http::api::page::{Listed, Page, named};
 use crate::http::auth::{Operator, Scope};
 use crate::http::error::ProblemBody;
-use crate::http::json::{Path, Query};
+use crate::http::json::{Path, Query, Toml};
 use crate::http::{HttpState, Problem};
 
 pub(super) fn router() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new().routes(routes!(list, apply)).routes(routes!(pause)).routes(routes!(resume))
 }
 
-/// The terms that hold now, retired resources included. Scope `read`.
-#[utoipa::path(get, path = "/v1/admin/catalog", tag = "admin",
-    responses((status = 200, description = "{items}", body = Object),
-        (status = 401, description = "unauthorized", body = ProblemBody)))]
-async fn list(State(state): State<HttpState>, operator: Operator) -> Result<Json<Value>, Problem> {
+/// The terms that hold now, in the catalogue's order, retired resources included. Scope `read`.
+#[utoipa::path(get, path = "/v1/admin/catalog", tag = "admin", params(Page),
+    responses((status = 200, description = "A page of the catalogue", body = Listed),
+        (status = 401, description = "unauthorized", body = ProblemBody),
+        (status = 422, description = "invalid_request", body = ProblemBody)))]
+async fn list(
+    State(state): State<HttpState>,
+    operator: Operator,
+    Query(page): Query<Page>,
+) -> Result<Json<Listed>, Problem> {
     operator.may(Scope::Read)?;
     let mut conn = state.db.read().await?;
-    let items: Vec<Value> = db::terms::list(&mut conn)
-        .await?
-        .iter()
-        .map(|resource| {
-            json!({
-                "id": resource.id,
-                "version": resource.terms.version,
-                "since_at": resource.terms.created_at,
-                "paused_at": resource.paused_at,
-                "retired_at": resource.retired_at,
-                "terms": resource.terms.terms,
-            })
+    let resources = db::terms::list(&mut conn).await?;
+    let part = named(&resources, &page, |resource| &resource.id)?;
+    Ok(Listed::of(part, |resource| {
+        json!({
+            "id": resource.id,
+            "version": resource.terms.version,
+            "since_at": resource.terms.created_at,
+            "paused_at": resource.paused_at,
+            "retired_at": resource.retired_at,
+            "terms": resource.terms.terms,
         })
-        .collect();
-    Ok(Json(json!({ "items": items, "next_cursor": null })))
+    }))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -75,16 +78,18 @@ fn show(change: &Change) -> Value {
     request_body(content = String, content_type = "application/toml", description = "catalog.toml"),
     responses((status = 200, description = "{changes}", body = Object),
         (status = 403, description = "forbidden", body = ProblemBody),
+        (status = 413, description = "payload_too_large", body = ProblemBody),
+        (status = 415, description = "unsupported_media_type", body = ProblemBody),
         (status = 422, description = "invalid_request: what is wrong with it",
             body = ProblemBody)))]
 async fn apply(
     State(state): State<HttpState>,
     operator: Operator,
     Query(how): Query<HowToApply>,
-    body: String,
+    Toml(text): Toml,
 ) -> Result<Json<Value>, Problem> {
     operator.may(Scope::Admin)?;
-    let catalog = crate::catalog::parse("the catalogue", &body)
+    let catalog = crate::catalog::parse("the catalogue", &text)
         .map_err(|problems| Refusal::new(Code::InvalidRequest, problems.to_string()))?;
     let item = ApplyCatalog {
         catalog,

@@ -14,10 +14,11 @@ use crate::app::{Code, Refusal};
 use crate::db;
 use crate::db::api_key::ApiKey;
 use crate::domain::bearer::token_hash;
+use crate::http::api::page::{Listed, Page, before_moment, moment};
 use crate::http::auth::{Operator, SCOPES, Scope};
 use crate::http::create::Renewal;
 use crate::http::error::ProblemBody;
-use crate::http::json::{Body, Path};
+use crate::http::json::{Body, Path, Query};
 use crate::http::{HttpState, Problem};
 
 pub(super) fn router() -> OpenApiRouter<HttpState> {
@@ -37,16 +38,21 @@ fn show(key: &ApiKey) -> Value {
     })
 }
 
-/// All keys. Scope `admin`.
-#[utoipa::path(get, path = "/v1/admin/keys", tag = "admin",
-    responses((status = 200, description = "{items}", body = Object),
-        (status = 403, description = "forbidden", body = ProblemBody)))]
-async fn list(State(state): State<HttpState>, operator: Operator) -> Result<Json<Value>, Problem> {
+/// Keys, newest first. Scope `admin`.
+#[utoipa::path(get, path = "/v1/admin/keys", tag = "admin", params(Page),
+    responses((status = 200, description = "A page of keys", body = Listed),
+        (status = 403, description = "forbidden", body = ProblemBody),
+        (status = 422, description = "invalid_request", body = ProblemBody)))]
+async fn list(
+    State(state): State<HttpState>,
+    operator: Operator,
+    Query(page): Query<Page>,
+) -> Result<Json<Listed>, Problem> {
     operator.may(Scope::Admin)?;
+    let before = before_moment(page.cursor.as_deref())?;
     let mut conn = state.db.read().await?;
-    let keys = db::api_key::list(&mut conn).await?;
-    let items: Vec<Value> = keys.iter().map(show).collect();
-    Ok(Json(json!({ "items": items, "next_cursor": null })))
+    let keys = db::api_key::newest(&mut conn, before.as_ref(), page.limit.with_next()).await?;
+    Ok(Listed::new(&keys, page.limit, |key| (moment(key.created_at, &key.id), show(key))))
 }
 
 /// A new key.

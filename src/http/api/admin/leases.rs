@@ -2,17 +2,21 @@
 
 use axum::Json;
 use axum::extract::State;
+use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Listed, Page};
 use crate::app::act_on_lease::{ActOnLease, Action};
 use crate::app::view::{self, LeaseView};
 use crate::app::{Code, Refusal, read};
 use crate::db;
 use crate::db::lease::Filter;
 use crate::domain::ids::LeaseId;
+use crate::domain::invoice::InvoiceStatus;
+use crate::domain::lease::snapshot::LeaseState;
+use crate::http::api::page::{Limit, Listed, before_moment, known_resource, moment};
 use crate::http::auth::{Operator, Scope};
 use crate::http::error::ProblemBody;
 use crate::http::json::{Path, Query};
@@ -29,28 +33,48 @@ pub(super) fn router() -> OpenApiRouter<HttpState> {
         .routes(routes!(invoice))
 }
 
+/// Which leases.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct LeaseQuery {
+    /// At most so many, 1 to 200; 50 if not given.
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 200)]
+    limit: Limit,
+    /// `next_cursor` of the answer before.
+    cursor: Option<String>,
+    /// Only in this state: `unfunded`, `provisioning`, `active`, `grace`, `ended`, `suspended`.
+    #[param(value_type = Option<String>)]
+    state: Option<LeaseState>,
+    /// Only of this resource.
+    resource: Option<String>,
+}
+
 /// Leases, newest first. Scope `read`.
-#[utoipa::path(get, path = "/v1/admin/leases", tag = "admin", params(Page),
+#[utoipa::path(get, path = "/v1/admin/leases", tag = "admin", params(LeaseQuery),
     responses((status = 200, description = "A page of leases", body = Listed),
         (status = 401, description = "unauthorized", body = ProblemBody),
-        (status = 403, description = "forbidden", body = ProblemBody)))]
+        (status = 403, description = "forbidden", body = ProblemBody),
+        (status = 422, description = "invalid_request", body = ProblemBody)))]
 async fn leases(
     State(state): State<HttpState>,
     operator: Operator,
-    Query(page): Query<Page>,
+    Query(query): Query<LeaseQuery>,
 ) -> Result<Json<Listed>, Problem> {
     operator.may(Scope::Read)?;
-    let limit = page.limit()?;
-    let before = page.before()?;
-    let filter = Filter { state: page.state, resource: page.resource, before };
     let mut conn = state.db.read().await?;
-    let rows = db::lease::list(&mut conn, &filter, limit).await?;
-    let scene = state.scene();
-    let item = |row: &db::lease::LeaseRow| {
-        let value = json!(view::lease(row, &scene));
-        (row.facts.created_at, row.facts.id.to_string(), value)
+    known_resource(&mut conn, query.resource.as_deref()).await?;
+    let filter = Filter {
+        state: query.state.map(|state| state.as_str().to_owned()),
+        resource: query.resource,
+        before: before_moment(query.cursor.as_deref())?,
     };
-    Ok(Json(Listed::new(rows.iter().map(item).collect(), limit)))
+    let rows = db::lease::list(&mut conn, &filter, query.limit.with_next()).await?;
+    let scene = state.scene();
+    Ok(Listed::new(&rows, query.limit, |row| {
+        let cursor = moment(row.facts.created_at, &row.facts.id);
+        (cursor, json!(view::lease(row, &scene)))
+    }))
 }
 
 /// A lease with its parameters, its invoices and everything that happened. Scope `read`.
@@ -133,26 +157,47 @@ async fn revoke(
     act(&state, &operator, &id, Action::Revoke).await
 }
 
+/// Which invoices.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct InvoiceQuery {
+    /// At most so many, 1 to 200; 50 if not given.
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 200)]
+    limit: Limit,
+    /// `next_cursor` of the answer before.
+    cursor: Option<String>,
+    /// Only with this status: `open`, `confirming`, `settled`, `expired`, `cancelled`.
+    #[param(value_type = Option<String>)]
+    state: Option<InvoiceStatus>,
+    /// Only of this resource.
+    resource: Option<String>,
+}
+
 /// Invoices, newest first. Scope `read`.
-#[utoipa::path(get, path = "/v1/admin/invoices", tag = "admin", params(Page),
+#[utoipa::path(get, path = "/v1/admin/invoices", tag = "admin", params(InvoiceQuery),
     responses((status = 200, description = "A page of invoices", body = Listed),
-        (status = 401, description = "unauthorized", body = ProblemBody)))]
+        (status = 401, description = "unauthorized", body = ProblemBody),
+        (status = 422, description = "invalid_request", body = ProblemBody)))]
 async fn invoices(
     State(state): State<HttpState>,
     operator: Operator,
-    Query(page): Query<Page>,
+    Query(query): Query<InvoiceQuery>,
 ) -> Result<Json<Listed>, Problem> {
     operator.may(Scope::Read)?;
-    let limit = page.limit()?;
-    let before = page.before()?;
     let mut conn = state.db.read().await?;
-    let rows = db::invoice::list(&mut conn, page.state.as_deref(), before, limit).await?;
-    let scene = state.scene();
-    let item = |row: &db::invoice::InvoiceRow| {
-        let value = json!(view::invoice(row, &scene));
-        (row.facts.created_at, row.facts.id.to_string(), value)
+    known_resource(&mut conn, query.resource.as_deref()).await?;
+    let filter = Filter {
+        state: query.state.map(|state| state.as_str().to_owned()),
+        resource: query.resource,
+        before: before_moment(query.cursor.as_deref())?,
     };
-    Ok(Json(Listed::new(rows.iter().map(item).collect(), limit)))
+    let rows = db::invoice::list(&mut conn, &filter, query.limit.with_next()).await?;
+    let scene = state.scene();
+    Ok(Listed::new(&rows, query.limit, |row| {
+        let cursor = moment(row.facts.created_at, &row.facts.id);
+        (cursor, json!(view::invoice(row, &scene)))
+    }))
 }
 
 /// One invoice. Scope `read`.

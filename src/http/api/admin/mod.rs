@@ -7,14 +7,9 @@ mod leases;
 mod payments;
 pub(super) mod rescan;
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::app::{Code, Refusal};
-use crate::domain::time::Timestamp;
-use crate::http::{HttpState, Problem};
+use crate::http::HttpState;
 
 pub(super) fn router() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new()
@@ -24,65 +19,4 @@ pub(super) fn router() -> OpenApiRouter<HttpState> {
         .merge(keys::router())
         .merge(catalog::router())
         .merge(rescan::router())
-}
-
-/// The most items of one answer.
-const MOST: u32 = 200;
-
-/// Which part of a list.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-struct Page {
-    /// At most so many, 1 to 200; 50 if not given.
-    limit: Option<u32>,
-    /// `next_cursor` of the answer before.
-    cursor: Option<String>,
-    /// Only in this state or status.
-    state: Option<String>,
-    /// Only of this resource.
-    resource: Option<String>,
-    /// Only money that found no lease.
-    #[serde(default)]
-    unallocated: bool,
-}
-
-impl Page {
-    fn limit(&self) -> Result<u32, Problem> {
-        match self.limit.unwrap_or(50) {
-            limit @ 1..=MOST => Ok(limit),
-            other => {
-                let detail = format!("limit is {other}; allowed are 1 to {MOST}");
-                Err(Refusal::new(Code::InvalidRequest, detail).into())
-            }
-        }
-    }
-
-    /// The (moment, id) that the page begins after.
-    fn before(&self) -> Result<Option<(Timestamp, String)>, Problem> {
-        let Some(cursor) = &self.cursor else { return Ok(None) };
-        let parsed = cursor.split_once('.').and_then(|(millis, id)| {
-            Some((Timestamp::from_millis(millis.parse().ok()?), id.to_owned()))
-        });
-        let wrong = || Refusal::new(Code::InvalidRequest, "cursor is none of ours");
-        Ok(Some(parsed.ok_or_else(wrong)?))
-    }
-}
-
-/// A page of a list, newest first.
-#[derive(Serialize, ToSchema)]
-struct Listed {
-    #[schema(value_type = Vec<Object>)]
-    items: Vec<Value>,
-    /// Ask with it for what follows; `null` at the end.
-    next_cursor: Option<String>,
-}
-
-impl Listed {
-    /// From rows with the key that the cursor names.
-    fn new(rows: Vec<(Timestamp, String, Value)>, limit: u32) -> Self {
-        let full = u32::try_from(rows.len()).is_ok_and(|count| count >= limit);
-        let next = rows.last().filter(|_| full);
-        let next_cursor = next.map(|(at, id, _)| format!("{}.{id}", at.millis()));
-        Self { items: rows.into_iter().map(|(_, _, value)| value).collect(), next_cursor }
-    }
 }

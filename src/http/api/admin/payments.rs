@@ -4,17 +4,18 @@ use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Listed, Page};
 use crate::app::operate::{AssignPayment, RefundPayment};
 use crate::app::{Code, Refusal};
 use crate::db;
 use crate::db::payment::{Filter, PaymentRow};
 use crate::domain::ids::LeaseId;
+use crate::domain::payment::PaymentState;
 use crate::http::api::leases::checked_address;
+use crate::http::api::page::{Limit, Listed, before_moment, known_resource, moment};
 use crate::http::auth::{Operator, Scope};
 use crate::http::error::ProblemBody;
 use crate::http::json::{Body, Path, Query};
@@ -51,25 +52,51 @@ fn show(row: &PaymentRow, tip: u32) -> Value {
     })
 }
 
+/// Which payments.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct PaymentQuery {
+    /// At most so many, 1 to 200; 50 if not given.
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 200)]
+    limit: Limit,
+    /// `next_cursor` of the answer before.
+    cursor: Option<String>,
+    /// Only in this state: `mempool`, `confirming`, `credited`, `final`, `gone`, `conflicted`,
+    /// `replaced`, `reversed`.
+    #[param(value_type = Option<String>)]
+    state: Option<PaymentState>,
+    /// Only those of leases of this resource.
+    resource: Option<String>,
+    /// Only money that found no lease.
+    #[serde(default)]
+    unallocated: bool,
+}
+
 /// Payments, newest first; `?unallocated=true` is the inbox. Scope `read`.
-#[utoipa::path(get, path = "/v1/admin/payments", tag = "admin", params(Page),
+#[utoipa::path(get, path = "/v1/admin/payments", tag = "admin", params(PaymentQuery),
     responses((status = 200, description = "A page of payments", body = Listed),
-        (status = 401, description = "unauthorized", body = ProblemBody)))]
+        (status = 401, description = "unauthorized", body = ProblemBody),
+        (status = 422, description = "invalid_request", body = ProblemBody)))]
 async fn list(
     State(state): State<HttpState>,
     operator: Operator,
-    Query(page): Query<Page>,
+    Query(query): Query<PaymentQuery>,
 ) -> Result<Json<Listed>, Problem> {
     operator.may(Scope::Read)?;
-    let limit = page.limit()?;
-    let before = page.before()?;
-    let filter = Filter { state: page.state, unallocated: page.unallocated, before };
     let mut conn = state.db.read().await?;
-    let rows = db::payment::list(&mut conn, &filter, limit).await?;
+    known_resource(&mut conn, query.resource.as_deref()).await?;
+    let filter = Filter {
+        state: query.state.map(|state| state.as_str().to_owned()),
+        resource: query.resource,
+        unallocated: query.unallocated,
+        before: before_moment(query.cursor.as_deref())?,
+    };
+    let rows = db::payment::list(&mut conn, &filter, query.limit.with_next()).await?;
     let tip = state.readiness.borrow().height();
-    let item =
-        |row: &PaymentRow| (row.facts.first_seen_at, row.facts.id.to_string(), show(row, tip));
-    Ok(Json(Listed::new(rows.iter().map(item).collect(), limit)))
+    Ok(Listed::new(&rows, query.limit, |row| {
+        (moment(row.facts.first_seen_at, &row.facts.id), show(row, tip))
+    }))
 }
 
 /// One payment. Scope `read`.
