@@ -128,5 +128,7 @@ fn every_call_answers_as_it_is_described_whatever_it_is_asked() {
         let wrong: Vec<String> =
             everybody.iter().filter_map(|bearer| call_everything(shop, *bearer)).collect();
         assert!(wrong.is_empty(), "{}", wrong.concat());
+        let made = shop.events().iter().filter(|event| event.kind == "lease.created").count();
+        assert!(made >= 5, "only {made} leases were made: too few requests can succeed");
     });
 }
