@@ -10,6 +10,10 @@ use tokio::process::{Child, Command};
 
 /// How long bitcoind may take to write its cookie.
 const START: Duration = Duration::from_secs(30);
+/// How long it may take to end.
+const END: Duration = Duration::from_secs(20);
+/// How often it is looked whether it has.
+const BETWEEN: Duration = Duration::from_millis(50);
 
 /// A running bitcoind.
 pub(super) struct Node {
@@ -22,6 +26,7 @@ impl Node {
     pub(super) async fn start(folder: &Path) -> anyhow::Result<Self> {
         let program = find()?;
         std::fs::create_dir_all(folder)?;
+        end_left_behind(folder).await;
         // A cookie of an earlier run would be taken for this one's.
         let _ = std::fs::remove_file(folder.join("regtest/.cookie"));
         let port = free_port()?;
@@ -50,7 +55,7 @@ impl Node {
                         self.folder
                     );
                 }
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                tokio::time::sleep(BETWEEN).await;
             }
             Ok(())
         };
@@ -71,10 +76,38 @@ impl Node {
     pub(super) async fn stop(mut self) {
         if let Some(id) = self.child.id() {
             // SIGTERM, so that it writes its wallet; kill_on_drop is the net.
-            let _ = std::process::Command::new("kill").arg(id.to_string()).status();
-            let _ = tokio::time::timeout(Duration::from_secs(20), self.child.wait()).await;
+            terminate(id);
+            let _ = tokio::time::timeout(END, self.child.wait()).await;
         }
     }
+}
+
+fn terminate(id: u32) {
+    let _ = std::process::Command::new("kill").arg(id.to_string()).status();
+}
+
+/// Ends the bitcoind of an earlier run in this folder: who is killed leaves it behind, and it keeps
+/// the folder locked.
+async fn end_left_behind(folder: &Path) {
+    let number = std::fs::read_to_string(folder.join("regtest/bitcoind.pid"));
+    let Some(id) = number.ok().and_then(|text| text.trim().parse::<u32>().ok()) else { return };
+    let ours = format!("-datadir={}", folder.display());
+    // The number may be another program's by now.
+    let runs = || {
+        let words = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        words.split(|byte| *byte == 0).any(|word| word == ours.as_bytes())
+    };
+    if !runs() {
+        return;
+    }
+    tracing::warn!(id, "an earlier run was killed; its bitcoind is ended");
+    terminate(id);
+    let ended = async {
+        while runs() {
+            tokio::time::sleep(BETWEEN).await;
+        }
+    };
+    let _ = tokio::time::timeout(END, ended).await;
 }
 
 /// `$BITCOIND_EXE`, else `bitcoind` on PATH, else the one that `regtest/setup` fetched.

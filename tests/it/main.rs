@@ -7,6 +7,7 @@ mod cases;
 mod chain;
 mod cli;
 mod cluster;
+mod demo;
 mod doubt;
 mod harness;
 mod node;
