@@ -11,7 +11,7 @@ use proptest::test_runner::{Config, RngAlgorithm, RngSeed};
 use self::schedule::{Play, ops, setups};
 use self::server::Record;
 use super::event::EventKind;
-use super::lease::fold::{Phase, Standing};
+use super::lease::fold::{Phase, Standing, fold};
 use super::lease::tests::check;
 use super::lease::{Buys, What};
 use super::payment::Counted;
@@ -79,6 +79,9 @@ fn ever_bought_s(record: &Record) -> u64 {
 
 /// What holds of every record at any time.
 fn assert_sound(record: &Record) {
+    let replayed = fold(&record.facts).unwrap();
+    let written = [&replayed, &record.standing].map(|it| serde_json::to_vec(it).unwrap());
+    assert_eq!(written[0], written[1], "replayed, the facts give other bytes: {record:#?}");
     check::folds(&record.facts, &record.standing);
     let count = |kind| record.events.iter().filter(|event| **event == kind).count();
     let entries =

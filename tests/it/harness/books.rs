@@ -142,6 +142,8 @@ async fn check_leases(conn: &mut Conn, ledger: &[LedgerRow]) {
         };
         let standing = fold(&facts).expect("its terms are stored");
         assert_eq!(standing, row.doc.standing, "{id} is not the fold of its entries");
+        let written = [&standing, &row.doc.standing].map(|it| serde_json::to_string(it).unwrap());
+        assert_eq!(written[0], written[1], "{id}: replayed, it is written otherwise");
 
         let mut seen = HashSet::new();
         for line in &standing.credits {
