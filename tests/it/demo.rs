@@ -18,8 +18,16 @@ fn start(folder: &Path) -> (Child, String) {
         .spawn()
         .expect("the built program starts");
     let told = BufReader::new(child.stdout.take().expect("it is piped"));
-    let mut lines = told.lines().map(|line| line.expect("text"));
-    let open = lines.find_map(|line| Some(line.strip_prefix("Open")?.trim().to_owned()));
+    // All that it tells: who writes into a closed pipe fails.
+    let mut open = None;
+    for line in told.lines().map(|line| line.expect("text")) {
+        if let Some(url) = line.strip_prefix("Open") {
+            open = Some(url.trim().to_owned());
+        }
+        if line.starts_with("A block is mined") {
+            break;
+        }
+    }
     (child, open.expect("it tells its address"))
 }
 
