@@ -86,7 +86,7 @@ async fn connect(
     db::chain::insert(tx.conn(), &row).await?;
     for hit in &block.hits {
         record_tx::conflicts(tx, hit, Some(block.height)).await?;
-        if hit.outputs.is_empty() {
+        if !record_tx::concerns(tx, hit).await? {
             continue;
         }
         let sight = Sight { at: moment_at, prior_look_at: look_at };
@@ -119,7 +119,7 @@ impl WriteItem for ApplyAgain {
         let mut found = 0;
         for hit in &block.hits {
             record_tx::conflicts(tx, hit, Some(block.height)).await?;
-            if hit.outputs.is_empty() {
+            if !record_tx::concerns(tx, hit).await? {
                 continue;
             }
             let sight = Sight { at: moment_at, prior_look_at: None };

@@ -35,11 +35,29 @@ impl WriteItem for ChangeClaim {
         if let Some(address) = &self.payout_address {
             claim.payout_address.clone_from(address);
         }
-        let refund = claim.refund_address.as_deref();
-        let payout = claim.payout_address.as_deref();
-        db::claim::set_addresses(tx.conn(), &claim.id, refund, payout).await?;
+        record(tx, &claim).await?;
         Ok(claim)
     }
+}
+
+/// Writes the addresses; what is owed and in no batch yet goes to the new ones.
+async fn record(tx: &mut Tx, claim: &Claim) -> Result<(), AppError> {
+    let refund = claim.refund_address.as_deref();
+    let payout = claim.payout_address.as_deref();
+    db::claim::set_addresses(tx.conn(), &claim.id, refund, payout).await?;
+    db::lease::mark_owing(tx.conn(), &claim.id).await?;
+    Ok(())
+}
+
+/// The holder asks for one more thing under a claim and says where refunds go.
+pub(super) async fn set_refund_address(
+    tx: &mut Tx,
+    claim: &str,
+    address: String,
+) -> Result<(), AppError> {
+    let mut claim = get(tx, claim).await?;
+    claim.refund_address = Some(address);
+    record(tx, &claim).await
 }
 
 /// Refuses an address that we issued ourselves: a refund to it would come back as a payment.

@@ -1,14 +1,13 @@
 //! What an operator decides about resources and about money that found no lease.
 
-use crate::db::payment::PaymentRow;
+use crate::db::payment::{Loose, PaymentRow};
 use crate::db::{self, Tx, WriteItem};
 use crate::domain::ids::LeaseId;
-use crate::domain::ledger::{Account, Line};
 
 use super::add_invoice::get_lease;
 use super::change_claim::refuse_own;
 use super::settle::Ground;
-use super::settle_due::book_loose;
+use super::settle_due::{book_loose, settle_loose};
 use super::{AppError, Code, Refusal};
 
 /// Pauses a resource, or lets it take money again.
@@ -67,8 +66,8 @@ impl WriteItem for AssignPayment {
             let detail = "this payment is to be refunded already";
             return Err(Refusal::new(Code::InvalidRequest, detail).into());
         }
-        book_loose(tx, &self.ground, &row, 0, Account::Unallocated).await?;
-        db::payment::record_booked(tx.conn(), &row.facts.id, 0, None).await?;
+        book_loose(tx, &self.ground, &row, &Loose::default()).await?;
+        db::payment::record_loose(tx.conn(), &row.facts.id, &Loose::default(), None).await?;
         db::payment::assign(tx.conn(), &row.facts.id, &self.lease, self.ground.now).await?;
         db::lease::mark_changed(tx.conn(), &self.lease).await?;
         let id = self.payment.as_str();
@@ -97,16 +96,10 @@ impl WriteItem for RefundPayment {
     async fn run(&self, tx: &mut Tx) -> Result<PaymentRow, AppError> {
         let row = get_loose(tx, &self.payment).await?;
         refuse_own(tx, &self.address).await?;
-        if row.refund_address.is_none() && row.booked_sat > 0 {
-            let sat = i64::try_from(row.booked_sat).unwrap_or(i64::MAX);
-            let lines = [
-                Line { account: Account::Unallocated, amount_sat: sat },
-                Line { account: Account::Refundable, amount_sat: -sat },
-            ];
-            let id = row.facts.id.as_str();
-            db::ledger::insert(tx.conn(), self.ground.now, None, id, &lines).await?;
-        }
         db::payment::set_refund_address(tx.conn(), &row.facts.id, &self.address).await?;
+        let tip = db::chain::tip(tx.conn()).await?.map_or(0, |tip| tip.height);
+        let row = get(tx, &self.payment).await?;
+        settle_loose(tx, &self.ground, &row, tip).await?;
         let id = self.payment.as_str();
         let entry = (self.actor.as_str(), "payment.refund", id, self.address.as_str());
         db::audit_log::insert(tx.conn(), self.ground.now, entry).await?;

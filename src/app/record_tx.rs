@@ -25,6 +25,12 @@ pub struct Sight {
     pub prior_look_at: Option<Timestamp>,
 }
 
+/// Whether a hit is ours to record: it pays us, or is a version of a batch. Others only spend what
+/// one of ours spends.
+pub async fn concerns(tx: &mut Tx, hit: &TxHit) -> Result<bool, DbError> {
+    Ok(!hit.outputs.is_empty() || db::tx::is_known(tx.conn(), &hit.txid).await?)
+}
+
 /// Records a transaction and its payments. Returns how many payments were new: one that was
 /// known may pay an address, too, that was not watched when it was seen.
 pub async fn record(tx: &mut Tx, hit: &TxHit, sight: Sight) -> Result<u64, DbError> {

@@ -20,7 +20,7 @@ use crate::domain::params::check_params;
 use crate::domain::resource::{Access, Terms};
 use crate::domain::time::Timestamp;
 
-use super::change_claim::refuse_own;
+use super::change_claim::{self, refuse_own};
 use super::idempotent::{self, Key, Outcome};
 use super::issue::{self, Order};
 use super::shop::Shop;
@@ -189,7 +189,12 @@ impl RequestLease {
 
     async fn claim(&self, tx: &mut Tx) -> Result<String, AppError> {
         match &self.claim {
-            ClaimFor::Join { claim } => Ok(claim.clone()),
+            ClaimFor::Join { claim } => {
+                if let Some(address) = self.refund_address.clone() {
+                    change_claim::set_refund_address(tx, claim, address).await?;
+                }
+                Ok(claim.clone())
+            }
             ClaimFor::New { token_hash } => {
                 // An Idempotency-Key used again after its day gives the same token again.
                 if let Some(known) = db::claim::find_by_hash(tx.conn(), token_hash).await? {
@@ -229,6 +234,7 @@ impl RequestLease {
                 at_risk: false,
                 no_hold: unit.is_none() && terms.terms.access == Access::Exclusive,
                 booked: Books::default(),
+                accounts: Vec::new(),
             },
             unit,
         }

@@ -1,19 +1,23 @@
 //! Settles what a changed fact, a new height or the clock concerns, in chunks, so that a
 //! request waits for a chunk and never for a block. A crash in between repeats the question.
 
-use crate::db::payment::PaymentRow;
+use crate::db::payment::{Loose, PaymentRow};
 use crate::db::{self, DbError, Tx, WriteItem};
 use crate::domain::event::EventKind;
-use crate::domain::ledger::{Account, Line};
+use crate::domain::lease::books::Books;
+use crate::domain::ledger;
 use crate::domain::payment::Counted;
+use crate::domain::payout::{Account, Owed};
 
 use super::event;
+use super::owe::{Subject, owe};
 use super::settle::{Ground, settle};
+use super::settle_batch::settle_batch;
 
 /// How many subjects one transaction settles.
 pub const CHUNK: u32 = 100;
 
-/// Settles leases and payments that the chain concerns.
+/// Settles batches, leases and payments that the chain concerns.
 pub struct SettleByChain {
     /// Rules and clock.
     pub ground: Ground,
@@ -26,6 +30,10 @@ impl WriteItem for SettleByChain {
 
     async fn run(&self, tx: &mut Tx) -> Result<usize, DbError> {
         let Some(tip) = db::chain::tip(tx.conn()).await? else { return Ok(0) };
+        let batches = db::batch::due(tx.conn(), tip.height, CHUNK).await?;
+        for batch in &batches {
+            settle_batch(tx, &self.ground, batch, tip.height).await?;
+        }
         let leases = db::lease::due_by_height(tx.conn(), tip.height, CHUNK).await?;
         for lease in &leases {
             settle(tx, &self.ground, lease, None).await?;
@@ -34,7 +42,7 @@ impl WriteItem for SettleByChain {
         for row in &loose {
             settle_loose(tx, &self.ground, row, tip.height).await?;
         }
-        Ok(leases.len() + loose.len())
+        Ok(batches.len() + leases.len() + loose.len())
     }
 }
 
@@ -60,15 +68,16 @@ impl WriteItem for SettleByClock {
 
 /// A payment that belongs to no lease is booked while it is in the chain: as unallocated, or as
 /// refundable once the operator said where it goes.
-async fn settle_loose(
+pub(super) async fn settle_loose(
     tx: &mut Tx,
     ground: &Ground,
     row: &PaymentRow,
     tip: u32,
-) -> Result<(), DbError> {
+) -> Result<Vec<Account>, DbError> {
     let mined = row.facts.mined.as_ref();
-    let booked_sat = mined.map_or(0, |_| row.facts.amount_sat);
-    book_loose(tx, ground, row, booked_sat, Account::Unallocated).await?;
+    let sat = mined.map_or(0, |_| row.facts.amount_sat);
+    let loose = loose(tx, ground, row, tip, sat).await?;
+    book_loose(tx, ground, row, &loose).await?;
     let mut announced = row.announced.clone();
     if let Some(mined) = mined
         && announced.confirmed_block.is_none()
@@ -85,31 +94,52 @@ async fn settle_loose(
         let id = row.facts.id.as_str();
         tx.event(event(EventKind::PaymentUnallocated, ground.now, id, None, data));
     }
-    let counted = if booked_sat > 0 { Counted::Standing } else { Counted::Never };
+    let counted = if sat > 0 { Counted::Standing } else { Counted::Never };
     let state = row.facts.state(counted, tip, &ground.policy);
     db::payment::record_state(tx.conn(), &row.facts.id, state, &announced).await?;
-    let last = mined.map(|mined| mined.height + ground.policy.final_confirmations - 1);
-    let next = last.filter(|last| *last > tip);
-    db::payment::record_booked(tx.conn(), &row.facts.id, booked_sat, next).await
+    let last = |confirmations| mined.map(|mined| mined.height + confirmations - 1);
+    let policy = &ground.policy;
+    let heights = [last(policy.payout_confirmations), last(policy.final_confirmations)];
+    let next = heights.into_iter().flatten().filter(|height| *height > tip).min();
+    db::payment::record_loose(tx.conn(), &row.facts.id, &loose, next).await?;
+    Ok(loose.accounts)
 }
 
-/// Moves what is booked of a payment without a lease to `booked_sat`.
+/// Where the money of a payment without a lease is when `sat` of it are in the chain.
+async fn loose(
+    tx: &mut Tx,
+    ground: &Ground,
+    row: &PaymentRow,
+    tip: u32,
+    sat: u64,
+) -> Result<Loose, DbError> {
+    let books = Books { received_sat: sat, ..Books::default() };
+    let Some(address) = &row.refund_address else {
+        let books = Books { unallocated_sat: sat, ..books };
+        return Ok(Loose { books, accounts: Vec::new() });
+    };
+    let deep = row.facts.confirmations(tip) >= ground.policy.payout_confirmations;
+    let owed = Owed { recipient: None, sat, settled_sat: if deep { sat } else { 0 } };
+    let subject = Subject {
+        kind: "refund",
+        id: row.facts.id.as_str(),
+        resource: None,
+        claim: None,
+        address: &|_| Some(address.clone()),
+    };
+    let owed = if sat > 0 { vec![owed] } else { Vec::new() };
+    let accounts = owe(tx, ground, &subject, &owed, &row.loose.accounts).await?;
+    let books = Books { refundable_sat: sat, ..books }.with_accounts(&accounts);
+    Ok(Loose { books, accounts })
+}
+
+/// Books the difference of where a payment without a lease was and is.
 pub(super) async fn book_loose(
     tx: &mut Tx,
     ground: &Ground,
     row: &PaymentRow,
-    booked_sat: u64,
-    account: Account,
+    loose: &Loose,
 ) -> Result<(), DbError> {
-    let signed = |sat: u64| i64::try_from(sat).unwrap_or(i64::MAX);
-    let moved = signed(booked_sat) - signed(row.booked_sat);
-    if moved == 0 {
-        return Ok(());
-    }
-    let account = if row.refund_address.is_some() { Account::Refundable } else { account };
-    let lines = [
-        Line { account: Account::Received, amount_sat: moved },
-        Line { account, amount_sat: -moved },
-    ];
+    let lines = ledger::lines(&row.loose.books, &loose.books);
     db::ledger::insert(tx.conn(), ground.now, None, row.facts.id.as_str(), &lines).await
 }

@@ -14,6 +14,7 @@ use crate::domain::lease::books::Books;
 use crate::domain::lease::fold::Standing;
 use crate::domain::lease::snapshot::{LeaseState, Snapshot};
 use crate::domain::payment::PaymentState;
+use crate::domain::payout::Account;
 use crate::domain::time::Timestamp;
 
 /// The projection of a lease: its standing, and what was last told of it.
@@ -31,6 +32,16 @@ pub struct LeaseDoc {
     pub announced: Snapshot,
     /// What was last booked.
     pub booked: Books,
+    /// What is owed of it to whom, and what was paid.
+    #[serde(default)]
+    pub accounts: Vec<Account>,
+}
+
+impl LeaseDoc {
+    /// Where its money is at `at`.
+    pub fn books(&self, at: Timestamp) -> Books {
+        self.standing.books(at).with_accounts(&self.accounts)
+    }
 }
 
 /// A lease as stored.
@@ -114,6 +125,18 @@ pub async fn insert(
 pub async fn find(conn: &mut Conn, id: &str) -> Result<Option<LeaseRow>, DbError> {
     let text = sqlx::AssertSqlSafe(format!("{SELECT} WHERE id = $1"));
     sqlx::query(text).bind(id).fetch_optional(&mut *conn).await?.as_ref().map(read).transpose()
+}
+
+/// Marks the leases of a claim as changed that owe something back.
+pub async fn mark_owing(conn: &mut Conn, claim: &str) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE lease SET next_height = 0 WHERE id IN \
+         (SELECT subject FROM payout WHERE claim = $1)",
+    )
+    .bind(claim)
+    .execute(&mut *conn)
+    .await?;
+    Ok(())
 }
 
 /// Leases of a claim, newest first, only those older than this (created, id).

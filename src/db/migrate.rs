@@ -15,6 +15,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "core", include_str!("../../migrations/0002_core.sql")),
     (3, "recovery", include_str!("../../migrations/0003_recovery.sql")),
     (4, "settling", include_str!("../../migrations/0004_settling.sql")),
+    (5, "payouts", include_str!("../../migrations/0005_payouts.sql")),
 ];
 
 /// The newest schema version this program knows.

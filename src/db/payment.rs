@@ -1,12 +1,15 @@
 //! Payments: outputs that pay an address of ours, joined with where their transaction is.
 
 use bitcoin::{OutPoint, ScriptBuf, Txid};
+use serde::{Deserialize, Serialize};
 
 use super::list::Newest;
-use super::row::{Row, hex, int};
+use super::row::{Row, doc, hex, int};
 use super::{Conn, DbError};
 use crate::domain::ids::{InvoiceId, LeaseId, PaymentId};
+use crate::domain::lease::books::Books;
 use crate::domain::payment::{Conflict, MempoolEntry, Mined, Payment, PaymentState};
+use crate::domain::payout::Account;
 use crate::domain::time::Timestamp;
 
 /// A payment when it is found first.
@@ -48,7 +51,7 @@ pub struct PaymentRow {
     /// What was last announced of it.
     pub announced: Announced,
     /// What of it is booked while it belongs to no lease.
-    pub booked_sat: u64,
+    pub loose: Loose,
     /// Where it is to be refunded, decided by the operator.
     pub refund_address: Option<String>,
     /// The script it pays.
@@ -57,6 +60,15 @@ pub struct PaymentRow {
     pub branch: u32,
     /// Derivation index of that script.
     pub index: u32,
+}
+
+/// Where the money of a payment without a lease is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loose {
+    /// What was last booked.
+    pub books: Books,
+    /// What is owed of it, and what was paid.
+    pub accounts: Vec<Account>,
 }
 
 /// What was last announced of a payment, so that nothing is announced twice.
@@ -71,7 +83,7 @@ pub struct Announced {
 }
 
 const SELECT: &str = "SELECT payment.id, payment.txid, vout, amount_sat, invoice, lease, \
-     lineage_seen_at, payment.first_seen_at, state, confirmed_block, at_risk_block, replaced_by, booked_sat, refund_address, \
+     lineage_seen_at, payment.first_seen_at, state, confirmed_block, at_risk_block, replaced_by, booked_sat, books, refund_address, \
      script_pubkey, branch, derivation_index, coinbase, prior_look_at, mempool_at, height, position, \
      mtp_at, moment_at, conflict_txid, conflict_height, absent_since_height, left_chain_height, \
      unconfirmed_inputs, feerate_msat FROM payment JOIN tx ON tx.txid = payment.txid";
@@ -122,12 +134,27 @@ fn read(row: &sqlx::any::AnyRow) -> Result<PaymentRow, DbError> {
             at_risk_block: row.opt_text("at_risk_block")?,
             replaced_by: row.opt_text("replaced_by")?,
         },
-        booked_sat: row.u64("booked_sat")?,
+        loose: read_loose(&row)?,
         refund_address: row.opt_text("refund_address")?,
         script_pubkey: row.parsed("script_pubkey", |text| ScriptBuf::from_hex(text).ok())?,
         branch: row.u32("branch")?,
         index: row.u32("derivation_index")?,
     })
+}
+
+/// Before anything of it could leave, only the sum was written.
+fn read_loose(row: &Row<'_>) -> Result<Loose, DbError> {
+    if let Some(text) = row.opt_text("books")? {
+        let id = row.text("id")?;
+        return serde_json::from_str(&text).map_err(|_| DbError::corrupt("payment", "books", id));
+    }
+    let received_sat = row.u64("booked_sat")?;
+    let (refundable_sat, unallocated_sat) = match row.opt_text("refund_address")? {
+        Some(_) => (received_sat, 0),
+        None => (0, received_sat),
+    };
+    let books = Books { received_sat, refundable_sat, unallocated_sat, ..Books::default() };
+    Ok(Loose { books, accounts: Vec::new() })
 }
 
 /// Adds a payment, if it is new. True when it was.
@@ -254,15 +281,16 @@ pub async fn record_state(
 }
 
 /// Notes what of a payment without a lease is booked, and when to look again.
-pub async fn record_booked(
+pub async fn record_loose(
     conn: &mut Conn,
     id: &PaymentId,
-    booked_sat: u64,
+    loose: &Loose,
     next_height: Option<u32>,
 ) -> Result<(), DbError> {
-    sqlx::query("UPDATE payment SET booked_sat = $2, next_height = $3 WHERE id = $1")
+    sqlx::query("UPDATE payment SET booked_sat = $2, books = $3, next_height = $4 WHERE id = $1")
         .bind(id.as_str())
-        .bind(int(booked_sat))
+        .bind(int(loose.books.received_sat))
+        .bind(doc(loose))
         .bind(next_height.map(int))
         .execute(&mut *conn)
         .await?;
@@ -291,7 +319,7 @@ pub async fn set_refund_address(
     id: &PaymentId,
     address: &str,
 ) -> Result<(), DbError> {
-    sqlx::query("UPDATE payment SET refund_address = $2 WHERE id = $1")
+    sqlx::query("UPDATE payment SET refund_address = $2, next_height = 0 WHERE id = $1")
         .bind(id.as_str())
         .bind(address)
         .execute(&mut *conn)
@@ -299,7 +327,7 @@ pub async fn set_refund_address(
     Ok(())
 }
 
-/// Marks everything that these transactions pay as changed: leases and payments alike.
+/// Marks everything that a transaction pays as changed: leases, payments and batches alike.
 pub async fn mark_changed(conn: &mut Conn, txid: &Txid) -> Result<(), DbError> {
     sqlx::query(
         "UPDATE lease SET next_height = 0 \
@@ -310,6 +338,25 @@ pub async fn mark_changed(conn: &mut Conn, txid: &Txid) -> Result<(), DbError> {
     .await?;
     sqlx::query("UPDATE payment SET next_height = 0 WHERE txid = $1 AND lease IS NULL")
         .bind(txid.to_string())
+        .execute(&mut *conn)
+        .await?;
+    // Batches whose version it is, or that spend what it made.
+    sqlx::query(
+        "UPDATE payout_batch SET next_height = 0 WHERE id IN \
+         (SELECT batch FROM payout_version WHERE txid = $1 \
+          UNION SELECT batch FROM tx_input \
+          JOIN payout_version ON payout_version.txid = tx_input.txid WHERE prev_txid = $1)",
+    )
+    .bind(txid.to_string())
+    .execute(&mut *conn)
+    .await?;
+    Ok(())
+}
+
+/// Marks a payment without a lease as changed.
+pub async fn mark_loose(conn: &mut Conn, id: &str) -> Result<(), DbError> {
+    sqlx::query("UPDATE payment SET next_height = 0 WHERE id = $1 AND lease IS NULL")
+        .bind(id)
         .execute(&mut *conn)
         .await?;
     Ok(())
@@ -328,6 +375,17 @@ pub async fn mark_changed_at(conn: &mut Conn, height: u32) -> Result<(), DbError
     sqlx::query(
         "UPDATE payment SET next_height = 0 WHERE lease IS NULL AND txid IN \
          (SELECT txid FROM tx WHERE height = $1 OR conflict_height = $1)",
+    )
+    .bind(int(height))
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(
+        "UPDATE payout_batch SET next_height = 0 WHERE id IN \
+         (SELECT batch FROM payout_version JOIN tx ON tx.txid = payout_version.txid \
+          WHERE tx.height = $1 OR tx.conflict_height = $1 \
+          UNION SELECT batch FROM tx JOIN tx_input ON tx_input.prev_txid = tx.txid \
+          JOIN payout_version ON payout_version.txid = tx_input.txid \
+          WHERE tx.height = $1 OR tx.conflict_height = $1)",
     )
     .bind(int(height))
     .execute(&mut *conn)

@@ -50,6 +50,7 @@ pub async fn insert(conn: &mut Conn, tx: &NewTx) -> Result<bool, DbError> {
     .execute(&mut *conn)
     .await?;
     if done.rows_affected() == 0 {
+        keep_bytes(conn, &tx.txid, &tx.raw).await?;
         return Ok(false);
     }
     for input in &tx.inputs {
@@ -61,6 +62,46 @@ pub async fn insert(conn: &mut Conn, tx: &NewTx) -> Result<bool, DbError> {
             .await?;
     }
     Ok(true)
+}
+
+/// Keeps the bytes of a transaction that was known before it was signed.
+pub async fn keep_bytes(conn: &mut Conn, txid: &Txid, raw: &[u8]) -> Result<(), DbError> {
+    sqlx::query("UPDATE tx SET raw = $2 WHERE txid = $1 AND raw = ''")
+        .bind(txid.to_string())
+        .bind(hex(raw))
+        .execute(&mut *conn)
+        .await?;
+    Ok(())
+}
+
+/// Whether it is known.
+pub async fn is_known(conn: &mut Conn, txid: &Txid) -> Result<bool, DbError> {
+    let row = sqlx::query("SELECT 1 FROM tx WHERE txid = $1 LIMIT 1")
+        .bind(txid.to_string())
+        .fetch_optional(&mut *conn)
+        .await?;
+    Ok(row.is_some())
+}
+
+/// What a transaction spends.
+pub async fn inputs(conn: &mut Conn, txid: &Txid) -> Result<Vec<OutPoint>, DbError> {
+    sqlx::query(
+        "SELECT prev_txid, prev_vout FROM tx_input WHERE txid = $1 ORDER BY prev_txid, prev_vout",
+    )
+    .bind(txid.to_string())
+    .fetch_all(&mut *conn)
+    .await?
+    .iter()
+    .map(read_outpoint)
+    .collect()
+}
+
+fn read_outpoint(row: &sqlx::any::AnyRow) -> Result<OutPoint, DbError> {
+    let row = Row::new(row, "tx_input");
+    Ok(OutPoint {
+        txid: row.parsed("prev_txid", |text| text.parse().ok())?,
+        vout: row.u32("prev_vout")?,
+    })
 }
 
 /// It is in the mempool of a server's node, as seen at `at`.
@@ -198,13 +239,7 @@ pub async fn open_inputs(conn: &mut Conn, final_height: u32) -> Result<Vec<OutPo
     .fetch_all(&mut *conn)
     .await?
     .iter()
-    .map(|row| {
-        let row = Row::new(row, "tx_input");
-        Ok(OutPoint {
-            txid: row.parsed("prev_txid", |text| text.parse().ok())?,
-            vout: row.u32("prev_vout")?,
-        })
-    })
+    .map(read_outpoint)
     .collect()
 }
 
@@ -251,9 +286,9 @@ pub async fn pending(conn: &mut Conn, given_up: u32) -> Result<Vec<Pending>, DbE
     Ok(list)
 }
 
-/// A transaction's bytes.
+/// A transaction's bytes, if they are known.
 pub async fn raw(conn: &mut Conn, txid: &Txid) -> Result<Option<Vec<u8>>, DbError> {
-    sqlx::query("SELECT txid, raw FROM tx WHERE txid = $1")
+    sqlx::query("SELECT txid, raw FROM tx WHERE txid = $1 AND raw <> ''")
         .bind(txid.to_string())
         .fetch_optional(&mut *conn)
         .await?

@@ -67,4 +67,14 @@ kinds! {
     LeaseResumed = "lease.resumed",
     /// It is over.
     LeaseEnded = "lease.ended",
+    /// Money can be sent back now.
+    PayoutDue = "payout.due",
+    /// It is in a batch that waits for signatures.
+    PayoutPrepared = "payout.prepared",
+    /// A transaction that pays it was sent.
+    PayoutBroadcast = "payout.broadcast",
+    /// That transaction is in the chain.
+    PayoutConfirmed = "payout.confirmed",
+    /// What it paid back was reversed: more has left than came.
+    PayoutLost = "payout.lost",
 }

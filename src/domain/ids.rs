@@ -64,6 +64,14 @@ id!(
     PaymentId, "pay_"
 );
 id!(
+    /// A payout: money that is owed to somebody, on its way back.
+    PayoutId, "pyt_"
+);
+id!(
+    /// A batch: payouts that leave in one transaction.
+    BatchId, "bat_"
+);
+id!(
     /// An entry of the event log.
     EventId, "evt_"
 );

@@ -20,18 +20,27 @@ pub enum Account {
     Earned,
     /// Can go back.
     Refundable,
+    /// Went back, the fee included that was taken from it.
+    Refunded,
+    /// Can go back, but is less than the network relays.
+    Dust,
+    /// Went back and was reversed: the other part of the debit side.
+    Lost,
     /// Pays an address that was never issued.
     Unallocated,
 }
 
 impl Account {
     /// Every account.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::Received,
         Self::Held,
         Self::Prepaid,
         Self::Earned,
         Self::Refundable,
+        Self::Refunded,
+        Self::Dust,
+        Self::Lost,
         Self::Unallocated,
     ];
 
@@ -43,6 +52,9 @@ impl Account {
             Self::Prepaid => "prepaid",
             Self::Earned => "earned",
             Self::Refundable => "refundable",
+            Self::Refunded => "refunded",
+            Self::Dust => "dust",
+            Self::Lost => "lost",
             Self::Unallocated => "unallocated",
         }
     }
@@ -74,6 +86,10 @@ pub fn lines(old: &Books, new: &Books) -> Vec<Line> {
         (Account::Prepaid, signed(old.prepaid_sat) - signed(new.prepaid_sat)),
         (Account::Earned, signed(old.earned_sat) - signed(new.earned_sat)),
         (Account::Refundable, signed(old.refundable_sat) - signed(new.refundable_sat)),
+        (Account::Refunded, signed(old.refunded_sat) - signed(new.refunded_sat)),
+        (Account::Dust, signed(old.dust_sat) - signed(new.dust_sat)),
+        (Account::Lost, signed(new.lost_sat) - signed(old.lost_sat)),
+        (Account::Unallocated, signed(old.unallocated_sat) - signed(new.unallocated_sat)),
     ];
     moved
         .into_iter()

@@ -14,6 +14,7 @@ pub mod ledger;
 mod model;
 pub mod params;
 pub mod payment;
+pub mod payout;
 pub mod policy;
 pub mod price;
 pub mod resource;

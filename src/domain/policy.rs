@@ -21,6 +21,8 @@ pub struct Policy {
     pub zero_conf_min_feerate_msat: u64,
     /// Confirmations before money may leave again.
     pub payout_confirmations: u32,
+    /// Less than this to one address waits for more.
+    pub min_payout_sat: u64,
 }
 
 impl Default for Policy {
@@ -34,6 +36,7 @@ impl Default for Policy {
             zero_conf_max_exposure_sat: 0,
             zero_conf_min_feerate_msat: 2000,
             payout_confirmations: 6,
+            min_payout_sat: 1000,
         }
     }
 }

@@ -75,7 +75,8 @@ impl<S: BlockSource> Follow<S> {
                     ours.into_iter().filter(|ours| *ours != hit.txid).map(|ours| (ours, hit.txid)),
                 );
             }
-            if hit.outputs.is_empty() {
+            // What pays nobody of us may be a version of a batch.
+            if hit.outputs.is_empty() && !db::tx::is_known(&mut conn, &hit.txid).await? {
                 continue;
             }
             let entry = self.source.mempool_entry(&hit.txid).await?.map(|entry| MempoolEntry {

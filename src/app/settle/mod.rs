@@ -4,6 +4,7 @@
 
 mod outcome;
 mod payments;
+mod refunds;
 mod units;
 
 use std::collections::BTreeMap;
@@ -60,6 +61,8 @@ struct Settling<'a> {
     look: Snapshot,
     added: Vec<Entry>,
     events: Vec<NewEvent>,
+    /// The height at which more of what is owed can leave.
+    settled_height: Option<u32>,
     /// True when more is due than one transaction should hold.
     unfinished: bool,
 }
@@ -137,6 +140,7 @@ impl<'a> Settling<'a> {
             standing,
             added: Vec::new(),
             events: Vec::new(),
+            settled_height: None,
             unfinished: false,
         }))
     }
@@ -219,11 +223,12 @@ impl<'a> Settling<'a> {
         self.write_invoices(tx).await?;
         let unit = self.write_unit(tx).await?;
         let now = self.ground.now.max(self.standing.last_at);
-        let books = self.standing.books(now);
+        let accounts = self.write_refunds(tx).await?;
+        let books = self.standing.books(now).with_accounts(&accounts);
         let lines = ledger::lines(&self.row.doc.booked, &books);
         db::ledger::insert(tx.conn(), now, Some(&self.row.facts.resource), id.as_str(), &lines)
             .await?;
-        let doc = self.projection(books, unit.is_some());
+        let doc = self.projection(books, accounts, unit.is_some());
         let changed = outcome::changed(&self.row.doc, &doc) || unit != self.row.unit;
         let seq = self.row.seq + u64::from(changed);
         let next = self.next();
@@ -244,7 +249,10 @@ impl<'a> Settling<'a> {
             change_at: advance::next_change_at(facts, standing, world),
             height: match again {
                 true => Some(0),
-                false => advance::next_height(facts, standing, world),
+                false => {
+                    let by_money = advance::next_height(facts, standing, world);
+                    by_money.into_iter().chain(self.settled_height).min()
+                }
             },
             waits_since: waits.then(|| self.waits_since()),
         })

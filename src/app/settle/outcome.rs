@@ -13,6 +13,7 @@ use crate::domain::invoice::{InvoiceStanding, InvoiceStatus, Received};
 use crate::domain::lease::books::Books;
 use crate::domain::lease::fold::{CreditLine, Home, Phase};
 use crate::domain::payment::{Counted, PaymentState, tier_sum};
+use crate::domain::payout::Account;
 
 use super::Settling;
 
@@ -22,13 +23,19 @@ pub(super) fn changed(old: &LeaseDoc, new: &LeaseDoc) -> bool {
         || old.credit_states != new.credit_states
         || old.at_risk != new.at_risk
         || old.no_hold != new.no_hold
+        || old.accounts != new.accounts
         || old.announced.state != new.announced.state
         || old.announced.expiring_soon != new.announced.expiring_soon
 }
 
 impl Settling<'_> {
     /// The lease's projection. Payments must have been written before.
-    pub(super) fn projection(&self, booked: Books, has_unit: bool) -> LeaseDoc {
+    pub(super) fn projection(
+        &self,
+        booked: Books,
+        accounts: Vec<Account>,
+        has_unit: bool,
+    ) -> LeaseDoc {
         let states: HashMap<&PaymentId, PaymentState> =
             self.payments.iter().map(|row| (&row.facts.id, row.state)).collect();
         let state_of =
@@ -44,6 +51,7 @@ impl Settling<'_> {
             announced: self.look.clone(),
             standing: self.standing.clone(),
             booked,
+            accounts,
         }
     }
 

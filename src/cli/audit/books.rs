@@ -76,13 +76,9 @@ async fn loose_sums(conn: &mut Conn, sums: &mut Sums) -> Result<(), DbError> {
         let Some(last) = rows.last() else { return Ok(()) };
         filter.before = Some((last.facts.first_seen_at, last.facts.id.to_string()));
         for row in &rows {
-            let sat = i64::try_from(row.booked_sat).unwrap_or(i64::MAX);
-            let account = match row.refund_address {
-                Some(_) => Account::Refundable,
-                None => Account::Unallocated,
-            };
-            add(sums, LOOSE, Account::Received, sat);
-            add(sums, LOOSE, account, -sat);
+            for line in lines(&Books::default(), &row.loose.books) {
+                add(sums, LOOSE, line.account, line.amount_sat);
+            }
         }
     }
 }

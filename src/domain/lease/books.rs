@@ -3,11 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::payment::Counted;
+use super::super::payout::Account;
 use super::super::price::value_sat;
 use super::super::time::Timestamp;
 use super::fold::{Closed, CreditLine, Home, Lot, Phase, Standing, total_s};
 
-/// A lease's money by place. `received_sat` is the sum of all the others.
+/// A subject's money by place: `received_sat` and `lost_sat` are the sum of all the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Books {
     /// Standing credits.
@@ -20,6 +21,36 @@ pub struct Books {
     pub earned_sat: u64,
     /// Can go back to whoever holds the claim.
     pub refundable_sat: u64,
+    /// Went back.
+    #[serde(default)]
+    pub refunded_sat: u64,
+    /// Can go back, but is less than the network relays.
+    #[serde(default)]
+    pub dust_sat: u64,
+    /// Went back and was reversed afterwards.
+    #[serde(default)]
+    pub lost_sat: u64,
+    /// Pays an address that was never issued.
+    #[serde(default)]
+    pub unallocated_sat: u64,
+}
+
+impl Books {
+    /// The same with what was paid out of the refundable money.
+    #[must_use]
+    pub fn with_accounts(self, accounts: &[Account]) -> Self {
+        let sum = |of: &dyn Fn(&Account) -> u64| accounts.iter().map(of).sum::<u64>();
+        if accounts.is_empty() {
+            return self;
+        }
+        Self {
+            refundable_sat: sum(&Account::refundable_sat),
+            refunded_sat: sum(&|account| account.out_sat),
+            dust_sat: sum(&|account| account.dust_sat),
+            lost_sat: sum(&Account::lost_sat),
+            ..self
+        }
+    }
 }
 
 /// What the last `left_s` seconds of `lots` cost, rounded down once over the sum.
@@ -34,7 +65,7 @@ fn value_of_last(lots: &[Lot], left_s: u64) -> u64 {
 
 /// What lots of which no second was used are worth: their amounts, less what was used of one
 /// before it was reversed and restored.
-fn value_unstarted(lots: &[Lot]) -> u64 {
+pub(super) fn value_unstarted(lots: &[Lot]) -> u64 {
     lots.iter()
         .map(|lot| match lot.seconds < lot.bought_s {
             true => {
@@ -63,7 +94,7 @@ impl Closed {
     }
 
     /// What can go back, over the lots that still stand; `carried_sat` came from earlier lives.
-    fn refundable_sat(&self, standing: &Standing, carried_sat: u64) -> u64 {
+    pub(super) fn refundable_sat(&self, standing: &Standing, carried_sat: u64) -> u64 {
         let lots: Vec<Lot> = self.standing_lots(standing).cloned().collect();
         if self.whole {
             return value_unstarted(&lots) + carried_sat;
@@ -97,15 +128,16 @@ impl Standing {
             prepaid_sat,
             earned_sat: received_sat - refundable_sat - held_sat - prepaid_sat,
             refundable_sat,
+            ..Books::default()
         }
     }
 
-    fn standing_lines(&self) -> impl Iterator<Item = &CreditLine> {
+    pub(super) fn standing_lines(&self) -> impl Iterator<Item = &CreditLine> {
         self.credits.iter().filter(|line| line.counted == Counted::Standing)
     }
 
     /// What is left of `carried_sat`, which came from the first `lives`, after reversals there.
-    fn carried(&self, lives: usize, carried_sat: u64) -> u64 {
+    pub(super) fn carried(&self, lives: usize, carried_sat: u64) -> u64 {
         if carried_sat == 0 {
             return 0;
         }

@@ -7,6 +7,7 @@ pub mod books;
 pub mod difference;
 pub mod fold;
 pub mod prospects;
+pub mod refunds;
 pub mod snapshot;
 #[cfg(test)]
 pub(crate) mod tests;
