@@ -34,7 +34,7 @@ const ADDRESSES: [&str; 5] = [
     "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080",
     "bc1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqzk5jj0",
     "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2",
-    "BITCOIN:BC1QW508D6QEJXTDG4Y5R3ZARVARY0C5XW7KV8F3T4?amount=1",
+    "BITCOIN:?BC=BC1QW508D6QEJXTDG4Y5R3ZARVARY0C5XW7KV8F3T4&amount=1",
     "mipcBbFg9gMiCh81Kj8tqqdgoZub1ZJRfn",
 ];
 

@@ -113,6 +113,13 @@ pub struct Payouts {
     pub min_payout_sat: u64,
     /// Who pays the miners.
     pub fee_policy: FeePolicy,
+    /// True when a batch above `approval_above_sat` needs a second API key before it is sent.
+    pub require_approval: bool,
+    /// The largest total of a batch, in satoshis, that one API key may send alone. Counts only
+    /// with `require_approval`.
+    pub approval_above_sat: u64,
+    /// A payout waits when its share of the fee would be more than so many percent of it, 1 to 100.
+    pub max_fee_pct: u32,
 }
 
 /// Who pays the miner fee of a payout.

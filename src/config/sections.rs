@@ -192,8 +192,11 @@ fn payouts(mut fields: Fields<'_>, policy: &mut Policy) -> Payouts {
             _ => None,
         })
         .unwrap_or(FeePolicy::Recipient);
+    let require_approval = fields.flag("require_approval", false);
+    let approval_above_sat = fields.whole("approval_above_sat", 0..=MOST_SAT, 0);
+    let max_fee_pct = fields.whole("max_fee_pct", 1..=100, 20);
     fields.finish();
-    Payouts { min_payout_sat, fee_policy }
+    Payouts { min_payout_sat, fee_policy, require_approval, approval_above_sat, max_fee_pct }
 }
 
 fn admin(mut fields: Fields<'_>, base: &Path) -> Admin {

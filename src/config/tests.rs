@@ -49,6 +49,8 @@ fn the_defaults_are_those_of_the_specification() {
     assert_eq!(config.policy, Policy::default());
     assert_eq!(config.payouts.min_payout_sat, 1000);
     assert_eq!(config.payouts.fee_policy, FeePolicy::Recipient);
+    assert!(!config.payouts.require_approval);
+    assert_eq!((config.payouts.approval_above_sat, config.payouts.max_fee_pct), (0, 20));
     assert_eq!(config.admin.bootstrap_key_file, base.join("admin.key"));
     assert_eq!(config.limits.trusted_proxy_header, None);
     assert_eq!(config.limits.create_per_minute, 10);
@@ -94,6 +96,9 @@ fn every_key_of_the_file_is_taken() {
         payout_confirmations = 12
         min_payout_sat = 5000
         fee_policy = "sender"
+        require_approval = true
+        approval_above_sat = 250000
+        max_fee_pct = 5
         [admin]
         bootstrap_key_file = "boot.key"
         [limits]
@@ -127,6 +132,8 @@ fn every_key_of_the_file_is_taken() {
     };
     assert_eq!(config.policy, policy);
     assert_eq!(config.payouts.fee_policy, FeePolicy::Sender);
+    assert!(config.payouts.require_approval);
+    assert_eq!((config.payouts.approval_above_sat, config.payouts.max_fee_pct), (250_000, 5));
     assert_eq!(config.limits.trusted_proxy_header.as_deref(), Some("x-forwarded-for"));
     assert_eq!(config.limits.shared_source.len(), 2);
     assert!(config.webhooks.allow_private);
@@ -197,7 +204,7 @@ fn wrong_values_are_all_named_at_once() {
     let found = wrong(
         "listen = \"localhost\"\n[bitcoind]\nnetwork = \"mainnet\"\nzmq = \"28332\"\n\
          rpc_user = \"u\"\n[money]\nat_risk_blocks = 0\n[payouts]\nfee_policy = \"me\"\n\
-         [limits]\nshared_source = [\"tor\"]\n",
+         require_approval = \"yes\"\nmax_fee_pct = 0\n[limits]\nshared_source = [\"tor\"]\n",
         &[("LEASEHOLD_TOKEN_TTL", "0s")],
     );
     let starts = [
@@ -209,6 +216,8 @@ fn wrong_values_are_all_named_at_once() {
         "leasehold.toml: wallet.descriptor: is missing; give the public descriptor",
         "leasehold.toml: money.at_risk_blocks: found 0, allowed: a whole number from 1 to 10000",
         "leasehold.toml: payouts.fee_policy: found \"me\", allowed: ",
+        "leasehold.toml: payouts.require_approval: found \"yes\", allowed: true or false",
+        "leasehold.toml: payouts.max_fee_pct: found 0, allowed: a whole number from 1 to 100",
         "leasehold.toml: limits.shared_source: found [\"tor\"], allowed: a list of IP addresses",
     ];
     assert_eq!(found.len(), starts.len(), "{found:#?}");

@@ -1,6 +1,9 @@
-//! Addresses that people hand in for refunds, checked before anything is stored. An address that
-//! is taken here can be paid; everything else is refused with what is wrong in plain words.
+//! Addresses that people hand in for refunds, alone or in a payment link, checked before anything
+//! is stored. An address that is taken here can be paid; everything else is refused with what is
+//! wrong in plain words.
 //! Called by whatever takes a refund or payout address.
+
+mod link;
 
 use bitcoin::address::{KnownHrp, NetworkUnchecked, ParseError};
 use bitcoin::bech32::primitives::decode::{
@@ -12,7 +15,9 @@ use bitcoin::{Address, Network};
 /// The longest text looked at; bech32 ends at 90 characters (BIP173).
 const MOST_CHARACTERS: usize = 100;
 
-/// Reads an address of `network` (base58, BIP173, BIP350). Blanks around it are taken off.
+/// Reads an address of `network` (base58, BIP173, BIP350), or a payment link that holds one
+/// (BIP321). Blanks around it are taken off. As text it is in lower case if it is bech32, so one
+/// destination has one spelling.
 ///
 /// # Errors
 /// What is wrong, as the end of a sentence that begins with the name of the field.
@@ -21,14 +26,13 @@ pub fn check_address(text: &str, network: Network) -> Result<Address, String> {
     if text.is_empty() {
         return Err("is empty; give a bitcoin address".into());
     }
-    if text.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("bitcoin:")) {
-        return Err("is a payment link; give only the address in it, without \"bitcoin:\" and \
-                    without what follows \"?\""
-            .into());
-    }
     if text.chars().any(char::is_whitespace) {
         return Err("has blanks in it; give one bitcoin address".into());
     }
+    let text = match link::after_scheme(text) {
+        Some(rest) => link::address_in(rest, network)?,
+        None => text,
+    };
     if ["lnbc", "lntb"].iter().any(|start| text.to_ascii_lowercase().starts_with(start)) {
         return Err("is a Lightning invoice; give an on-chain address".into());
     }
@@ -104,16 +108,27 @@ fn wrong_network(text: &str, address: &Address<NetworkUnchecked>, network: Netwo
     } else {
         "a test network"
     };
-    let ours = match network {
-        Network::Bitcoin => "bitcoin's main network".to_owned(),
+    let ours = name_of(network);
+    let start = prefix_of(network);
+    format!(
+        "is an address of {theirs}; money is on {ours} here, where they begin with \"{start}1\""
+    )
+}
+
+fn name_of(network: Network) -> String {
+    match network {
+        Network::Bitcoin => "bitcoin's main network".into(),
         other => other.to_string(),
-    };
-    let start = match KnownHrp::from(network) {
-        KnownHrp::Mainnet => "bc1",
-        KnownHrp::Regtest => "bcrt1",
-        _ => "tb1",
-    };
-    format!("is an address of {theirs}; money is on {ours} here, where they begin with \"{start}\"")
+    }
+}
+
+/// What stands before the `1` of a segwit address.
+fn prefix_of(network: Network) -> &'static str {
+    match KnownHrp::from(network) {
+        KnownHrp::Mainnet => "bc",
+        KnownHrp::Regtest => "bcrt",
+        _ => "tb",
+    }
 }
 
 #[cfg(test)]
@@ -203,6 +218,7 @@ mod tests {
         for (text, script) in VALID {
             let address = check_address(text, network_of(text)).unwrap();
             assert_eq!(address.script_pubkey().to_hex_string(), script, "{text}");
+            assert_eq!(address.to_string(), text.to_lowercase(), "one spelling of each");
         }
     }
 
@@ -246,7 +262,7 @@ mod tests {
         assert!(check_address(&format!(" {good}\n"), Network::Bitcoin).is_ok());
         for (text, reason) in [
             ("", "is empty"),
-            ("BITCOIN:BC1QW508D6QEJXTDG4Y5R3ZARVARY0C5XW7KV8F3T4?amount=1", "payment link"),
+            ("bitcoin:?lightning=lnbc20u1p3y0x3hpp5743k2g0", "payment link without"),
             (&format!("{good} {good}"), "has blanks"),
             (&good.replace("N2", "N3"), CHECKSUM),
             ("lnbc20u1p3y0x3hpp5743k2g0fsqqxj7n8qzuhns5gmk", "Lightning"),

@@ -114,6 +114,8 @@ pub enum Scope {
     Read,
     /// Act on leases, payments and resources.
     Manage,
+    /// Send money out: prepare, submit, bump and abandon batches.
+    Payout,
     /// Keys, catalogue, rescan.
     Admin,
 }
@@ -123,6 +125,7 @@ impl Scope {
         match self {
             Self::Read => "read",
             Self::Manage => "manage",
+            Self::Payout => "payout",
             Self::Admin => "admin",
         }
     }

@@ -10,4 +10,5 @@ pub mod daemon;
 pub mod pair;
 pub mod peers;
 mod rpc;
+pub mod signer;
 pub mod wait;
