@@ -188,6 +188,35 @@ impl ScriptAnswer {
     }
 }
 
+/// `finalizepsbt`.
+#[derive(Deserialize)]
+pub(super) struct FinalAnswer {
+    pub(super) complete: bool,
+    pub(super) hex: Option<Hex>,
+}
+
+/// One of `testmempoolaccept`.
+#[derive(Deserialize)]
+pub(super) struct TrialAnswer {
+    #[serde(default)]
+    pub(super) allowed: bool,
+    #[serde(rename = "reject-reason")]
+    pub(super) reason: Option<String>,
+}
+
+/// `estimatesmartfee`, a thousand vbytes.
+#[derive(Deserialize)]
+pub(super) struct FeeAnswer {
+    pub(super) feerate: Option<Btc>,
+}
+
+/// `getmempoolinfo`, for what a thousand vbytes must pay at least.
+#[derive(Deserialize)]
+pub(super) struct FloorAnswer {
+    pub(super) mempoolminfee: Btc,
+    pub(super) minrelaytxfee: Btc,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

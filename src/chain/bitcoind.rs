@@ -1,6 +1,6 @@
-//! A bitcoind as a block source, over RPC and, where the node offers it, REST. With `chain::rpc`
-//! the only code that knows what bitcoind's calls are named and how they answer.
-//! Uses no wallet call and nothing that needs a transaction index.
+//! A bitcoind as a block source, over RPC and, where the node offers it, REST. With what lies
+//! beside it in `chain` the only code that knows what bitcoind's calls are named and how they answer.
+//! Uses no wallet call (those are in `chain::wallet`) and nothing that needs a transaction index.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

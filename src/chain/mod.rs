@@ -8,10 +8,12 @@ mod error;
 pub mod follower;
 pub mod mempool;
 mod node;
+mod payout;
 mod rest;
 pub mod rpc;
 pub mod testing;
 pub mod typed;
+pub mod wallet;
 pub mod zmq;
 
 use std::fmt;

@@ -118,6 +118,20 @@ impl Keychain {
         self.descriptor.to_string()
     }
 
+    /// One branch as a descriptor of its own, …/0/* or …/1/*, with origin and checksum: what the
+    /// node's wallet is given.
+    pub fn single(&self, branch: Branch) -> String {
+        let branches = self.descriptor.clone().into_single_descriptors();
+        let [external, internal] = branches
+            .ok()
+            .and_then(|list| <[_; 2]>::try_from(list).ok())
+            .expect("parsing has checked that there are two branches");
+        match branch {
+            Branch::External => external.to_string(),
+            Branch::Internal => internal.to_string(),
+        }
+    }
+
     /// The network of its addresses.
     pub fn network(&self) -> Network {
         self.network

@@ -212,3 +212,25 @@ fn branches_have_names_that_read_back() {
     }
     assert_eq!(Branch::from_name("change"), None);
 }
+
+#[test]
+fn a_branch_alone_is_a_descriptor_with_origin_and_checksum() {
+    let origin = format!("[73c5da0a/84h/1h/0h]{TPUB}/<0;1>/*");
+    for text in [
+        format!("wpkh({origin})"),
+        format!("tr({origin})"),
+        format!("wsh(sortedmulti(1,{origin},{TPUB}/<2;3>/*))"),
+        format!("sh(wsh(sortedmulti(1,{origin},{TPUB}/<2;3>/*)))"),
+    ] {
+        let keychain = Keychain::parse(&text, Network::Regtest).unwrap();
+        for (branch, steps) in [(Branch::External, [0, 2]), (Branch::Internal, [1, 3])] {
+            let single = keychain.single(branch);
+            let body = verified(&single).unwrap();
+            assert!(single.len() == body.len() + 9 && body.contains("[73c5da0a/84"), "{single}");
+            let plain = text.replace("<0;1>", &steps[0].to_string());
+            let expected: Descriptor<DescriptorPublicKey> =
+                plain.replace("<2;3>", &steps[1].to_string()).parse().unwrap();
+            assert_eq!(single.parse(), Ok(expected), "{single}");
+        }
+    }
+}

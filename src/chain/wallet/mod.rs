@@ -1,0 +1,312 @@
+//! The node's watch-only wallet that holds our keychains: it knows which coins are unspent and
+//! fills PSBTs. Made and kept by ourselves. It has no key, nothing is credited by what it says,
+//! and following the chain does without it. Called by `worker::wallet`, `check` and the payouts.
+
+mod answer;
+mod error;
+mod plan;
+
+use std::time::Duration;
+
+use bitcoin::{Address, OutPoint, Psbt, ScriptBuf};
+use data_encoding::BASE64;
+use miniscript::{Descriptor, DescriptorPublicKey};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use self::answer::{
+    AddressAnswer, DescriptorAnswer, DescriptorsAnswer, FilledAnswer, FolderAnswer, ImportAnswer,
+    InfoAnswer, TipAnswer, UnspentAnswer,
+};
+use self::plan::{Import, Mark};
+use super::bitcoind::Bitcoind;
+use super::rpc::{Rpc, unusable};
+
+pub use error::WalletError;
+
+/// The largest range that the node imports for a descriptor.
+pub const LARGEST_RANGE: u32 = 1_000_000;
+
+/// How long the node may search the chain while we wait. It goes on when we do not.
+const SCAN_TIMEOUT: Duration = Duration::from_secs(86_400);
+/// More confirmations than there can be.
+const ANY_DEPTH: u32 = 9_999_999;
+/// `RPC_WALLET_ALREADY_LOADED`.
+const LOADED_ALREADY: i64 = -35;
+
+/// A coin of ours that is unspent in the chain (`listunspent`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coin {
+    /// Where it is.
+    pub outpoint: OutPoint,
+    /// What it holds.
+    pub amount_sat: u64,
+    /// The script it pays.
+    pub script_pubkey: ScriptBuf,
+    /// Of its transaction.
+    pub confirmations: u32,
+}
+
+/// A branch of a keychain as the wallet must hold it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Public, with origin and checksum, of a single branch: …/0/* or …/1/*.
+    pub descriptor: String,
+    /// Whether it is our change.
+    pub internal: bool,
+    /// Indexes below it, at most [`LARGEST_RANGE`].
+    pub end: u32,
+    /// The first index that can never have been paid: to import what is at it or above, no chain
+    /// needs to be searched.
+    pub unpaid_from: u32,
+}
+
+/// What the node has under the wallet's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing.
+    Missing,
+    /// A wallet that is not loaded.
+    Unloaded,
+    /// A wallet that is loaded.
+    Loaded,
+}
+
+/// The node's watch-only wallet of one name. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct WatchOnly {
+    node: Rpc,
+    wallet: Rpc,
+    name: String,
+}
+
+impl WatchOnly {
+    /// The wallet `name` of `node`. Does not connect yet.
+    pub fn new(node: &Bitcoind, name: String) -> Self {
+        let wallet = node.rpc().at_path(&format!("wallet/{name}"));
+        Self { node: node.rpc().clone(), wallet, name }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the node has it. Changes nothing.
+    ///
+    /// # Errors
+    /// When the node does not answer, or has no wallets.
+    pub async fn standing(&self) -> Result<Standing, WalletError> {
+        let loaded: Vec<String> = self.ask_node("listwallets", json!([])).await?;
+        if loaded.contains(&self.name) {
+            return Ok(Standing::Loaded);
+        }
+        let folder: FolderAnswer = self.ask_node("listwalletdir", json!([])).await?;
+        let there = folder.wallets.iter().any(|entry| entry.name == self.name);
+        Ok(if there { Standing::Unloaded } else { Standing::Missing })
+    }
+
+    /// Makes the wallet or loads it, checks that it is what it should be, and imports what it
+    /// lacks. `scan_from` is the Unix time in seconds of the oldest block whose payments matter:
+    /// from there the chain is searched for coins that may have been paid, which takes as long as
+    /// it takes. To drop it then is harmless: the next call sees what was not searched.
+    ///
+    /// # Errors
+    /// A wallet that has private keys or descriptors that are not wanted is refused and left as
+    /// it is.
+    pub async fn ensure(&self, wanted: &[Wanted], scan_from: u64) -> Result<(), WalletError> {
+        self.open().await?;
+        self.check(wanted).await?;
+        let held = self.held().await?;
+        let tip: TipAnswer = self.ask_node("getblockchaininfo", json!([])).await?;
+        let mut imports = Vec::new();
+        for wanted in wanted {
+            let parsed = parse(&wanted.descriptor);
+            let held = held.iter().find(|held| parse(&held.desc) == parsed);
+            let first = self.first_address(&wanted.descriptor).await?;
+            let mark = self.mark(&first).await?;
+            let end = held.and_then(|held| held.range).map(|(_, last)| last.saturating_add(1));
+            if let Some(import) = plan::due(wanted, scan_from, end, mark, tip.mediantime) {
+                imports.push((wanted, first, import));
+            }
+        }
+        if imports.is_empty() {
+            return Ok(());
+        }
+        self.import(imports.iter().map(|(wanted, _, import)| request(wanted, import))).await?;
+        for (_, first, import) in &imports {
+            let () = self.ask("setlabel", json!([first, import.mark.label()])).await?;
+        }
+        Ok(())
+    }
+
+    /// How far a search of the chain is, in percent; `None` when the wallet is ready.
+    ///
+    /// # Errors
+    /// [`WalletError::NotLoaded`] when the node has not loaded it; what is wrong with it.
+    pub async fn scanning(&self) -> Result<Option<u8>, WalletError> {
+        let info: InfoAnswer = self.ask("getwalletinfo", json!([])).await?;
+        let name = self.name.clone();
+        match info {
+            InfoAnswer { private_keys_enabled: true, .. } => Err(WalletError::PrivateKeys { name }),
+            InfoAnswer { descriptors: false, .. } => Err(WalletError::Legacy { name }),
+            InfoAnswer { scanning, .. } => Ok(scanning.0),
+        }
+    }
+
+    /// Refuses a wallet that is not a watch-only one of these descriptors. Changes nothing.
+    ///
+    /// # Errors
+    /// What is wrong with it; [`WalletError::Scanning`] while it is not to be asked.
+    pub async fn check(&self, wanted: &[Wanted]) -> Result<(), WalletError> {
+        let name = self.name.clone();
+        if let Some(percent) = self.scanning().await? {
+            return Err(WalletError::Scanning { name, percent });
+        }
+        let known: Vec<_> = wanted.iter().map(|wanted| parse(&wanted.descriptor)).collect();
+        for held in self.held().await? {
+            let parsed = parse(&held.desc);
+            if parsed.is_none() || !known.contains(&parsed) {
+                return Err(WalletError::Foreign { name, descriptor: shortened(&held.desc) });
+            }
+        }
+        Ok(())
+    }
+
+    /// Our coins with at least so many confirmations, without immature ones and, of unconfirmed
+    /// ones, those of others (`listunspent`).
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub async fn coins(&self, min_confirmations: u32) -> Result<Vec<Coin>, WalletError> {
+        let params = json!([min_confirmations, ANY_DEPTH, [], false]);
+        let coins: Vec<UnspentAnswer> = self.ask("listunspent", params).await?;
+        Ok(coins.into_iter().map(Coin::from).collect())
+    }
+
+    /// The PSBT with what the wallet knows of its inputs and outputs: the coins that are spent and
+    /// the derivations of our keys (`walletprocesspsbt`). Signs nothing.
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub async fn fill(&self, psbt: &Psbt) -> Result<Psbt, WalletError> {
+        let params = json!({
+            "psbt": BASE64.encode(&psbt.serialize()),
+            "sign": false,
+            "bip32derivs": true,
+            "finalize": false,
+        });
+        let filled: FilledAnswer = self.ask("walletprocesspsbt", params).await?;
+        if filled.psbt.unsigned_tx != psbt.unsigned_tx {
+            let error = unusable("walletprocesspsbt", &"it is another transaction");
+            return Err(WalletError::Node(error));
+        }
+        Ok(filled.psbt)
+    }
+
+    /// Whether an address is one of ours, of either branch, within what the wallet holds
+    /// (`getaddressinfo`).
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub async fn is_ours(&self, address: &Address) -> Result<bool, WalletError> {
+        let answer: AddressAnswer = self.ask("getaddressinfo", json!([address])).await?;
+        Ok(answer.is_ours())
+    }
+
+    async fn open(&self) -> Result<(), WalletError> {
+        match self.standing().await? {
+            Standing::Loaded => Ok(()),
+            Standing::Unloaded => {
+                // It reads the blocks since it was last loaded.
+                let params = json!({ "filename": self.name });
+                match self.node.call_within::<Value>(SCAN_TIMEOUT, "loadwallet", params).await {
+                    Err(error) if error.code() != Some(LOADED_ALREADY) => {
+                        Err(WalletError::of(error, &self.name))
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Standing::Missing => {
+                let params = json!({
+                    "wallet_name": self.name,
+                    "disable_private_keys": true,
+                    "blank": true,
+                    "descriptors": true,
+                    "load_on_startup": true,
+                });
+                self.ask_node::<Value>("createwallet", params).await.map(drop)
+            }
+        }
+    }
+
+    async fn held(&self) -> Result<Vec<DescriptorAnswer>, WalletError> {
+        let answer: DescriptorsAnswer = self.ask("listdescriptors", json!([])).await?;
+        Ok(answer.descriptors)
+    }
+
+    async fn first_address(&self, descriptor: &str) -> Result<String, WalletError> {
+        let params = json!([descriptor, [0, 0]]);
+        let addresses: Vec<String> = self.ask_node("deriveaddresses", params).await?;
+        let none = || WalletError::Node(unusable("deriveaddresses", &"no address"));
+        addresses.into_iter().next().ok_or_else(none)
+    }
+
+    async fn mark(&self, address: &str) -> Result<Option<Mark>, WalletError> {
+        let answer: AddressAnswer = self.ask("getaddressinfo", json!([address])).await?;
+        Ok(answer.labels.iter().find_map(|label| Mark::read(label)))
+    }
+
+    /// One call for all, so that the chain is searched once.
+    async fn import(&self, requests: impl Iterator<Item = Value>) -> Result<(), WalletError> {
+        let params = json!([requests.collect::<Vec<_>>()]);
+        let method = "importdescriptors";
+        let answers = self.wallet.call_within(SCAN_TIMEOUT, method, params).await;
+        let answers: Vec<ImportAnswer> =
+            answers.map_err(|error| WalletError::of(error, &self.name))?;
+        match answers.into_iter().find(|answer| !answer.success) {
+            None => Ok(()),
+            Some(failed) => {
+                let detail = failed.error.map_or("no reason".to_owned(), |fault| fault.message);
+                Err(WalletError::Import { name: self.name.clone(), detail })
+            }
+        }
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        params: Value,
+    ) -> Result<T, WalletError> {
+        self.wallet.call(method, params).await.map_err(|error| WalletError::of(error, &self.name))
+    }
+
+    async fn ask_node<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        params: Value,
+    ) -> Result<T, WalletError> {
+        self.node.call(method, params).await.map_err(|error| WalletError::of(error, &self.name))
+    }
+}
+
+fn request(wanted: &Wanted, import: &Import) -> Value {
+    json!({
+        "desc": wanted.descriptor,
+        "range": [0, import.end.saturating_sub(1)],
+        "internal": wanted.internal,
+        "timestamp": import.since.map_or(json!("now"), Value::from),
+    })
+}
+
+/// Descriptors are compared by what they say: the node writes `h` where others write `'`.
+fn parse(descriptor: &str) -> Option<Descriptor<DescriptorPublicKey>> {
+    descriptor.parse().ok()
+}
+
+/// Enough to recognise a descriptor by, without its keys.
+fn shortened(descriptor: &str) -> String {
+    let (body, checksum) = descriptor.split_once('#').unwrap_or((descriptor, "none"));
+    let kind: String = body.chars().take_while(|c| c.is_ascii_lowercase() || *c == '(').collect();
+    format!("{kind}…#{checksum}")
+}
