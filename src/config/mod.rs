@@ -17,6 +17,7 @@ use std::time::Duration;
 use bitcoin::Network;
 use secrecy::SecretString;
 
+use crate::domain::payout::fee::FeePolicy;
 use crate::domain::policy::Policy;
 pub use crate::settings::{Problem, Problems};
 pub use database::Database;
@@ -106,11 +107,9 @@ pub struct Wallet {
     pub recover_skip: u32,
 }
 
-/// `[payouts]` without `payout_confirmations`, which is in [`Policy`].
+/// `[payouts]` without `payout_confirmations` and `min_payout_sat`, which are in [`Policy`].
 #[derive(Clone, Debug)]
 pub struct Payouts {
-    /// What is owed below this waits.
-    pub min_payout_sat: u64,
     /// Who pays the miners.
     pub fee_policy: FeePolicy,
     /// True when a batch above `approval_above_sat` needs a second API key before it is sent.
@@ -119,16 +118,7 @@ pub struct Payouts {
     /// with `require_approval`.
     pub approval_above_sat: u64,
     /// A payout waits when its share of the fee would be more than so many percent of it, 1 to 100.
-    pub max_fee_pct: u32,
-}
-
-/// Who pays the miner fee of a payout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FeePolicy {
-    /// It is taken from what the recipient gets.
-    Recipient,
-    /// The operator.
-    Sender,
+    pub max_fee_pct: u64,
 }
 
 /// `[admin]`

@@ -10,8 +10,9 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::layers::Layers;
 use super::{
-    Admin, Bitcoind, Config, Database, FeePolicy, Limits, Login, Payouts, Wallet, Webhooks,
+    Admin, Bitcoind, Config, Database, Limits, Login, Payouts, Wallet, Webhooks,
 };
+use crate::domain::payout::fee::FeePolicy;
 use crate::domain::policy::{Policy, network_name};
 use crate::settings::{Fields, Problems};
 
@@ -184,19 +185,15 @@ fn money(mut fields: Fields<'_>) -> Policy {
 
 fn payouts(mut fields: Fields<'_>, policy: &mut Policy) -> Payouts {
     policy.payout_confirmations = fields.whole("payout_confirmations", 1..=100_000, 6);
-    let min_payout_sat = fields.whole("min_payout_sat", 1..=MOST_SAT, 1000);
+    policy.min_payout_sat = fields.whole("min_payout_sat", 1..=MOST_SAT, 1000);
     let fee_policy = fields
-        .take("fee_policy", "\"recipient\" or \"sender\"", |given| match given.text()? {
-            "recipient" => Some(FeePolicy::Recipient),
-            "sender" => Some(FeePolicy::Sender),
-            _ => None,
-        })
+        .take("fee_policy", "\"recipient\" or \"sender\"", |given| FeePolicy::parse(given.text()?))
         .unwrap_or(FeePolicy::Recipient);
     let require_approval = fields.flag("require_approval", false);
     let approval_above_sat = fields.whole("approval_above_sat", 0..=MOST_SAT, 0);
     let max_fee_pct = fields.whole("max_fee_pct", 1..=100, 20);
     fields.finish();
-    Payouts { min_payout_sat, fee_policy, require_approval, approval_above_sat, max_fee_pct }
+    Payouts { fee_policy, require_approval, approval_above_sat, max_fee_pct }
 }
 
 fn admin(mut fields: Fields<'_>, base: &Path) -> Admin {

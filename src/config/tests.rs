@@ -47,7 +47,7 @@ fn the_defaults_are_those_of_the_specification() {
     assert_eq!(config.wallet.birthday_height, None);
     assert_eq!((config.wallet.recover_lookahead, config.wallet.recover_skip), (10_000, 100_000));
     assert_eq!(config.policy, Policy::default());
-    assert_eq!(config.payouts.min_payout_sat, 1000);
+    assert_eq!(config.policy.min_payout_sat, 1000);
     assert_eq!(config.payouts.fee_policy, FeePolicy::Recipient);
     assert!(!config.payouts.require_approval);
     assert_eq!((config.payouts.approval_above_sat, config.payouts.max_fee_pct), (0, 20));
@@ -129,6 +129,7 @@ fn every_key_of_the_file_is_taken() {
         zero_conf_max_exposure_sat: 50_000,
         zero_conf_min_feerate_msat: 5000,
         payout_confirmations: 12,
+        min_payout_sat: 5000,
     };
     assert_eq!(config.policy, policy);
     assert_eq!(config.payouts.fee_policy, FeePolicy::Sender);
