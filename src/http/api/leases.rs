@@ -54,7 +54,7 @@ struct NewLease {
     #[serde(default)]
     #[schema(value_type = Object)]
     params: Map<String, Value>,
-    /// Where refunds go.
+    /// Where refunds go: an address, or a `bitcoin:` link with one.
     #[serde(default)]
     refund_address: Option<String>,
 }
@@ -238,7 +238,7 @@ struct NewInvoice {
     duration_s: Option<u64>,
     /// Or: for how many satoshis.
     amount_sat: Option<u64>,
-    /// Where refunds of it go.
+    /// Where refunds of it go: an address, or a `bitcoin:` link with one.
     refund_address: Option<String>,
 }
 

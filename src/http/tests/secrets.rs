@@ -215,7 +215,8 @@ fn a_claims_addresses_are_set_kept_taken_away_and_never_ours() {
         let call = || desk.call("PATCH", "/v1/claims").bearer(text(&lease, "/claim_token"));
         let change = async |body: Value| call().json(&body).send().await;
         let to = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
-        let set = change(json!({ "refund_address": to, "payout_address": to })).await.must(200);
+        let link = format!("BITCOIN:{}?amount=0.1&label=me", to.to_uppercase());
+        let set = change(json!({ "refund_address": link, "payout_address": to })).await.must(200);
         assert_eq!(
             (&set.body["refund_address"], &set.body["payout_address"]),
             (&json!(to), &json!(to))
@@ -224,7 +225,8 @@ fn a_claims_addresses_are_set_kept_taken_away_and_never_ours() {
         assert_eq!((&less["refund_address"], &less["payout_address"]), (&json!(to), &json!(null)));
         let own = text(&lease, "/invoice/address");
         let mainnet = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
-        for address in [own, mainnet, ""] {
+        let own_link = format!("bitcoin:?bcrt={own}");
+        for address in [own, &own_link, mainnet, ""] {
             for name in ["refund_address", "payout_address"] {
                 let answer = change(json!({ name: address })).await;
                 let answer = answer.problem(422, "invalid_request");
