@@ -65,8 +65,7 @@ impl Standing {
         let earlier = if carried_sat > 0 { &self.closed[..place] } else { &[] };
         let stands = |lot: &&Lot| self.counted(&lot.payment) == Counted::Standing;
         let mut behind_all = closed.lots.iter().chain(earlier.iter().flat_map(|it| &it.lots));
-        let settled =
-            behind_all.all(|lot| !stands(&lot) || (behind.settled)(&lot.payment));
+        let settled = behind_all.all(|lot| !stands(&lot) || (behind.settled)(&lot.payment));
         let lots: Vec<Lot> = closed.lots.iter().filter(stands).cloned().collect();
         let mut rest_sat = closed.refundable_sat(self, carried_sat);
         for (recipient, sat) in shares(closed, &lots, behind) {
@@ -79,16 +78,19 @@ impl Standing {
 }
 
 /// What of a closed life's unused time is the money of top-ups with an address of their own, each
-/// rounded down; the rest of the whole is the claim's.
+/// rounded down, never more than was paid: satoshis that others had left over may have made
+/// its last second whole. The rest of the whole is the claim's.
 fn shares(closed: &Closed, lots: &[Lot], behind: &Behind<'_>) -> BTreeMap<InvoiceId, u64> {
     let mut unused: BTreeMap<InvoiceId, Vec<(u64, Price)>> = BTreeMap::new();
     let mut whole: BTreeMap<InvoiceId, u64> = BTreeMap::new();
+    let mut paid: BTreeMap<InvoiceId, u64> = BTreeMap::new();
     let total_s = lots.iter().fold(0, |sum: u64, lot| sum.saturating_add(lot.seconds));
     let mut left_s = total_s.saturating_sub(closed.used_s);
     for lot in lots.iter().rev() {
         let seconds = lot.seconds.min(left_s);
         left_s -= seconds;
         let Some(recipient) = (behind.recipient)(&lot.payment) else { continue };
+        *paid.entry(recipient.clone()).or_default() += lot.amount_sat;
         if closed.whole {
             *whole.entry(recipient).or_default() += value_unstarted(std::slice::from_ref(lot));
         } else {
@@ -96,5 +98,8 @@ fn shares(closed: &Closed, lots: &[Lot], behind: &Behind<'_>) -> BTreeMap<Invoic
         }
     }
     whole.extend(unused.into_iter().map(|(recipient, parts)| (recipient, value_sat(parts))));
+    for (recipient, sat) in &mut whole {
+        *sat = paid.get(recipient).map_or(0, |most| (*sat).min(*most));
+    }
     whole
 }

@@ -1,8 +1,12 @@
 //! What must hold of a standing whatever happened to it. Called after every entry of every test.
 
+use std::collections::BTreeSet;
+
 use super::super::books::Books;
 use super::super::fold::{Home, Lot, Phase, Standing, fold};
+use super::super::refunds::Behind;
 use super::super::{EndReason, Entry, Facts, What};
+use crate::domain::ids::{InvoiceId, PaymentId};
 use crate::domain::payment::Counted;
 use crate::domain::price::{Price, value_sat};
 use crate::domain::resource::TermsHistory;
@@ -32,6 +36,7 @@ pub(crate) fn books(standing: &Standing, at: Timestamp) {
         }
     }
     homes(standing);
+    owes(standing, &books);
     gives_back(standing, at, &books);
 }
 
@@ -53,6 +58,36 @@ fn unused_value_sat(standing: &Standing, at: Timestamp) -> u64 {
     value_sat(standing.lots.iter().map(unused).collect::<Vec<(u64, Price)>>())
 }
 
+/// What is owed to whom is what the books call refundable, whoever the payers are: the claim
+/// alone, or some or all of them with an address of their own. None gets more than it paid.
+fn owes(standing: &Standing, books: &Books) {
+    for (kinds, deep) in [(1, 1), (2, 1), (3, 0)] {
+        let kind = |id: &PaymentId| id.as_str().bytes().map(usize::from).sum::<usize>() % kinds;
+        let recipient = |id: &PaymentId| match kind(id) {
+            0 if kinds > 1 => None,
+            n => Some(InvoiceId::new([u8::try_from(n).unwrap(); 16])),
+        };
+        let settled = |id: &PaymentId| kind(id) < deep;
+        let owed = standing.owed(&Behind { recipient: &recipient, settled: &settled });
+        let sum: u64 = owed.iter().map(|it| it.sat).sum();
+        assert_eq!(sum, books.refundable_sat, "{owed:?} of {standing:#?}");
+        assert!(standing.owes() || owed.is_empty(), "{owed:?}");
+        for it in &owed {
+            assert!(it.sat > 0 && it.settled_sat <= it.sat, "{it:?}");
+            assert!(deep < kinds || it.settled_sat == it.sat, "all are deep: {it:?}");
+            assert!(deep > 0 || it.settled_sat == 0, "none is deep: {it:?}");
+            let own = standing.credits.iter().filter(|line| {
+                line.counted == Counted::Standing && recipient(&line.payment) == it.recipient
+            });
+            let paid: u64 = own.map(|line| line.amount_sat).sum();
+            let named = it.recipient.is_some();
+            assert!(!named || it.sat <= paid, "{it:?} of {paid} sat paid: {standing:#?}");
+        }
+        let names: BTreeSet<_> = owed.iter().map(|it| &it.recipient).collect();
+        assert_eq!(names.len(), owed.len(), "each recipient once: {owed:?}");
+    }
+}
+
 /// Whoever gives back now gets what is prepaid and held, and nothing else changes. Ended by the
 /// operator the same, whatever the terms say.
 fn gives_back(standing: &Standing, at: Timestamp, books: &Books) {
@@ -66,7 +101,9 @@ fn gives_back(standing: &Standing, at: Timestamp, books: &Books) {
         let mut ended = standing.clone();
         let n = standing.entries + 1;
         ended.apply(&Entry { n, moment_at: at, what }, &TermsHistory::default());
-        ended.books(at)
+        let books = ended.books(at);
+        owes(&ended, &books);
+        books
     };
     let back = books.refundable_sat + books.prepaid_sat + books.held_sat;
     let all = Books { refundable_sat: back, prepaid_sat: 0, held_sat: 0, ..*books };

@@ -6,6 +6,7 @@ mod cases;
 pub(crate) mod check;
 mod events;
 mod invoices;
+mod owed;
 mod prices;
 mod refunds;
 mod reversals;
