@@ -25,6 +25,7 @@ pub mod settle;
 pub mod settle_due;
 pub mod shop;
 pub mod view;
+pub mod wallet_state;
 
 use crate::db::NewEvent;
 use crate::domain::event::EventKind;
