@@ -16,4 +16,5 @@ mod rent;
 mod rescan;
 mod restore;
 mod secrets;
+mod wallet;
 mod whole_way;
