@@ -21,8 +21,10 @@ use crate::app::readiness::{Readiness, ReadinessReceiver};
 use crate::app::register::{Register, Registered};
 use crate::app::rescan::{self, RescanHandle};
 use crate::app::shop::{Limits, Shop};
+use crate::app::wallet_state::{WalletReceiver, WalletSender, WalletState, wallet_name};
 use crate::chain::bitcoind::Bitcoind;
 use crate::chain::rpc::Login;
+use crate::chain::wallet::WatchOnly;
 use crate::chain::zmq;
 use crate::clock::SharedClock;
 use crate::config::{self, Config};
@@ -37,6 +39,7 @@ use crate::live::Live;
 use crate::settings::Problems;
 use crate::worker::follow::{Follow, Settings};
 use crate::worker::recover::Reach;
+use crate::worker::wallet::Keeper;
 use crate::worker::{self, housekeeping, run_every, send_again};
 
 /// A server that has opened everything and is about to run.
@@ -55,6 +58,10 @@ pub struct Daemon {
     pub node: Arc<Bitcoind>,
     /// What is known of the chain now.
     pub readiness: ReadinessReceiver,
+    /// The node's watch-only wallet, for payouts.
+    pub watch_only: WatchOnly,
+    /// How it is doing.
+    pub wallet: WalletReceiver,
     /// Wakes whoever waits for a change.
     pub live: Live,
     /// Asks the follower to read blocks again.
@@ -116,7 +123,9 @@ impl Daemon {
             keychain,
             public_url: config.public_url(bound),
         });
+        let watch_only = WatchOnly::new(&node, first_wallet_name(&db).await?);
         let (sender, readiness) = watch::channel(Readiness::default());
+        let (wallet_sender, wallet) = watch::channel(WalletState::default());
         let live = Live::new(db.clone());
         let (rescan, desk) = rescan::channel();
         let mut daemon = Self {
@@ -127,6 +136,8 @@ impl Daemon {
             keys,
             node,
             readiness,
+            watch_only,
+            wallet,
             live,
             rescan,
             shutdown: CancellationToken::new(),
@@ -137,6 +148,7 @@ impl Daemon {
             tasks: JoinSet::new(),
         };
         daemon.spawn_workers(sender);
+        daemon.spawn_keeper(wallet_sender);
         let network = daemon.config.bitcoind.network;
         let (node, db) = (daemon.node.clone(), daemon.db.clone());
         daemon.spawn_until_shutdown(worker::rescan::run(node, db, network, desk));
@@ -193,6 +205,13 @@ impl Daemon {
         self.spawn(run_every("housekeeping", Duration::from_secs(3600), shutdown, step));
     }
 
+    fn spawn_keeper(&mut self, state: WalletSender) {
+        let network = self.config.bitcoind.network;
+        let (db, clock) = (self.db.clone(), self.clock.clone());
+        let keeper = Keeper::new(db, clock, network, self.watch_only.clone(), state);
+        self.spawn(keeper.run(self.readiness.clone(), self.shutdown.clone()));
+    }
+
     /// The routes of this server; `faucet` are those of a private network that pays by itself.
     pub fn router(&self, faucet: Option<axum::Router<HttpState>>) -> axum::Router {
         let limits = &self.config.limits;
@@ -202,6 +221,7 @@ impl Daemon {
             shop: self.shop.clone(),
             keys: self.keys.clone(),
             readiness: self.readiness.clone(),
+            wallet: self.wallet.clone(),
             token_ttl_s: self.config.token_ttl_s,
             sources: Arc::new(Sources {
                 proxy_header: limits.trusted_proxy_header.clone(),
@@ -299,6 +319,13 @@ pub fn connect(bitcoind: &config::Bitcoind) -> anyhow::Result<Bitcoind> {
         }
     };
     Ok(Bitcoind::new(&bitcoind.rpc_url, login, bitcoind.rest_url.as_deref())?)
+}
+
+async fn first_wallet_name(db: &Db) -> anyhow::Result<String> {
+    let mut conn = db.read().await?;
+    let rows = db::keychain::list(&mut conn).await?;
+    let first = rows.first().context("the start has registered a keychain")?;
+    Ok(wallet_name(&first.identity))
 }
 
 async fn register(

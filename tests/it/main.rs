@@ -17,4 +17,5 @@ mod rescan;
 mod restore;
 mod secrets;
 mod signing;
+mod wallet;
 mod whole_way;

@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_scan_is_read_in_whole_percent() {
-        let read = |text| serde_json::from_str::<Scanning>(text).map(|it| it.0).ok();
+        let read = |text: &str| serde_json::from_str::<Scanning>(text).map(|it| it.0).ok();
         assert_eq!(read("false"), Some(None));
         let under = |progress: &str| read(&format!(r#"{{"duration":3,"progress":{progress}}}"#));
         for (progress, percent) in [

@@ -116,7 +116,7 @@ impl WatchOnly {
     /// it is.
     pub async fn ensure(&self, wanted: &[Wanted], scan_from: u64) -> Result<(), WalletError> {
         self.open().await?;
-        self.check(wanted).await?;
+        self.check(wanted.iter().map(|wanted| wanted.descriptor.as_str())).await?;
         let held = self.held().await?;
         let tip: TipAnswer = self.ask_node("getblockchaininfo", json!([])).await?;
         let mut imports = Vec::new();
@@ -154,16 +154,17 @@ impl WatchOnly {
         }
     }
 
-    /// Refuses a wallet that is not a watch-only one of these descriptors. Changes nothing.
+    /// Refuses a wallet that is not a watch-only one of these descriptors, or of some of them.
+    /// Changes nothing.
     ///
     /// # Errors
     /// What is wrong with it; [`WalletError::Scanning`] while it is not to be asked.
-    pub async fn check(&self, wanted: &[Wanted]) -> Result<(), WalletError> {
+    pub async fn check(&self, wanted: impl Iterator<Item = &str>) -> Result<(), WalletError> {
         let name = self.name.clone();
         if let Some(percent) = self.scanning().await? {
             return Err(WalletError::Scanning { name, percent });
         }
-        let known: Vec<_> = wanted.iter().map(|wanted| parse(&wanted.descriptor)).collect();
+        let known: Vec<_> = wanted.map(parse).collect();
         for held in self.held().await? {
             let parsed = parse(&held.desc);
             if parsed.is_none() || !known.contains(&parsed) {

@@ -15,6 +15,7 @@ use tower::ServiceExt;
 use crate::app::api_keys::CreateKey;
 use crate::app::readiness::{NodeNow, Readiness, ReadinessSender};
 use crate::app::shop::Shop;
+use crate::app::wallet_state::WalletState;
 use crate::db::testing::each_place;
 use crate::domain::bearer::{ClaimSecret, api_key, token_hash};
 use crate::domain::ids::InvoiceId;
@@ -80,6 +81,7 @@ impl Desk {
             shop: rig.shop.clone(),
             keys: Arc::new(Keys { signing, published, claim_secret }),
             readiness,
+            wallet: watch::channel(WalletState::default()).1,
             token_ttl_s: 300,
             sources: Arc::new(source::Sources::default()),
             limits: Arc::new(limits::Limits::new(1000)),

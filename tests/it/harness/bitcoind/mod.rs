@@ -222,15 +222,23 @@ impl Bitcoind {
     /// # Panics
     /// When the call fails.
     pub fn call_wallet(&self, wallet: &str, method: &str, params: Value) -> Value {
-        let path = format!("/wallet/{wallet}");
-        rpc::call(self.port, &self.cookie_file(), &path, method, &params)
+        self.try_call_wallet(wallet, method, params.clone())
             .unwrap_or_else(|fault| panic!("{method} {params}: {fault:?}"))
+    }
+
+    /// As [`Bitcoind::call_wallet`], with the failure as an answer.
+    pub fn try_call_wallet(
+        &self,
+        wallet: &str,
+        method: &str,
+        params: Value,
+    ) -> Result<Value, Fault> {
+        rpc::call(self.port, &self.cookie_file(), &format!("/wallet/{wallet}"), method, &params)
     }
 
     /// As [`Bitcoind::wallet`], with the failure as an answer.
     pub fn try_wallet(&self, method: &str, params: Value) -> Result<Value, Fault> {
-        let path = format!("/wallet/{WALLET}");
-        rpc::call(self.port, &self.cookie_file(), &path, method, &params)
+        self.try_call_wallet(WALLET, method, params)
     }
 }
 
