@@ -21,6 +21,7 @@ use crate::app::readiness::{Readiness, ReadinessReceiver};
 use crate::app::register::{Register, Registered};
 use crate::app::rescan::{self, RescanHandle};
 use crate::app::shop::{Limits, Shop};
+use crate::app::submit_batch::Approval;
 use crate::app::wallet_state::{WalletReceiver, WalletSender, WalletState, wallet_name};
 use crate::chain::bitcoind::Bitcoind;
 use crate::chain::rpc::Login;
@@ -36,6 +37,7 @@ use crate::http::source::Sources;
 use crate::http::{self, HttpState};
 use crate::keys::{self, Keys};
 use crate::live::Live;
+use crate::payout::{Batcher, Rules};
 use crate::settings::Problems;
 use crate::worker::follow::{Follow, Settings};
 use crate::worker::recover::Reach;
@@ -212,6 +214,29 @@ impl Daemon {
         self.spawn(keeper.run(self.readiness.clone(), self.shutdown.clone()));
     }
 
+    fn batcher(&self) -> Batcher {
+        let payouts = &self.config.payouts;
+        Batcher {
+            db: self.db.clone(),
+            clock: self.clock.clone(),
+            node: self.node.clone(),
+            watch_only: self.watch_only.clone(),
+            wallet: self.wallet.clone(),
+            readiness: self.readiness.clone(),
+            policy: self.config.policy.clone(),
+            rules: Rules {
+                fee_policy: payouts.fee_policy,
+                max_fee_pct: payouts.max_fee_pct,
+                approval: Approval {
+                    required: payouts.require_approval,
+                    above_sat: payouts.approval_above_sat,
+                },
+            },
+            network: self.config.bitcoind.network,
+            keychain_id: self.shop.keychain_id,
+        }
+    }
+
     /// The routes of this server; `faucet` are those of a private network that pays by itself.
     pub fn router(&self, faucet: Option<axum::Router<HttpState>>) -> axum::Router {
         let limits = &self.config.limits;
@@ -222,6 +247,7 @@ impl Daemon {
             keys: self.keys.clone(),
             readiness: self.readiness.clone(),
             wallet: self.wallet.clone(),
+            batcher: Arc::new(self.batcher()),
             token_ttl_s: self.config.token_ttl_s,
             sources: Arc::new(Sources {
                 proxy_header: limits.trusted_proxy_header.clone(),

@@ -13,6 +13,7 @@ pub mod domain;
 pub mod http;
 pub mod keys;
 pub mod live;
+pub mod payout;
 #[cfg(test)]
 mod outside;
 pub mod qr;

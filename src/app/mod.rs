@@ -32,6 +32,7 @@ pub mod shop;
 pub mod stale;
 pub mod submit_batch;
 pub mod view;
+pub mod view_payout;
 pub mod wallet_state;
 
 use crate::db::NewEvent;

@@ -387,13 +387,24 @@ pub async fn locked(conn: &mut Conn) -> Result<Vec<(OutPoint, BatchId)>, DbError
     .await?
     .iter()
     .map(|row| {
-        let row = Row::new(row, "tx_input");
-        let outpoint = OutPoint {
-            txid: row.parsed("prev_txid", |text| text.parse().ok())?,
-            vout: row.u32("prev_vout")?,
-        };
-        Ok((outpoint, row.parsed("batch", BatchId::parse)?))
+        let batch = Row::new(row, "payout_version").parsed("batch", BatchId::parse)?;
+        Ok((super::tx::read_outpoint(row)?, batch))
     })
+    .collect()
+}
+
+/// The same, of batches that were not given up.
+pub async fn locked_alive(conn: &mut Conn) -> Result<Vec<OutPoint>, DbError> {
+    sqlx::query(
+        "SELECT DISTINCT prev_txid, prev_vout FROM payout_batch \
+         JOIN payout_version ON payout_version.batch = payout_batch.id \
+         JOIN tx_input ON tx_input.txid = payout_version.txid \
+         WHERE payout_batch.state IN ('prepared', 'broadcast')",
+    )
+    .fetch_all(&mut *conn)
+    .await?
+    .iter()
+    .map(super::tx::read_outpoint)
     .collect()
 }
 

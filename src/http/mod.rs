@@ -36,6 +36,7 @@ use crate::clock::SharedClock;
 use crate::db::Db;
 use crate::keys::Keys;
 use crate::live::Live;
+use crate::payout::Batcher;
 
 pub use error::Problem;
 
@@ -57,6 +58,8 @@ pub struct HttpState {
     pub readiness: ReadinessReceiver,
     /// How the node's watch-only wallet is doing.
     pub wallet: WalletReceiver,
+    /// Makes and sends batches of payouts.
+    pub batcher: Arc<Batcher>,
     /// The longest life of a lease token.
     pub token_ttl_s: u64,
     /// How the source of a request is found.
