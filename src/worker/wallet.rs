@@ -144,14 +144,11 @@ impl Keeper {
     }
 
     fn branches(&self, row: &KeychainRow, keychain: &Keychain, now: Timestamp) -> [Wanted; 2] {
-        let paid = row.highest_seen.map_or(0, |seen| seen + 1);
-        let recent = |(_, at): &&(u32, Timestamp)| now <= at.plus_s(RECENT_S);
-        let issued = self.issued.get(&row.id).filter(recent).map_or(row.next_index, |it| it.0);
         let external = Wanted {
             descriptor: keychain.single(Branch::External),
             internal: false,
             end: end(row.first_unused()),
-            unpaid_from: paid.max(issued),
+            unpaid_from: unpaid_from(row, self.issued.get(&row.id), now),
         };
         // Change comes only from what was paid.
         let internal = Wanted {
@@ -219,6 +216,14 @@ fn publish(sender: &WalletSender, state: WalletState) {
     });
 }
 
+/// The external index from which on no chain needs to be searched. `issued` is the next index as
+/// it was at the last look, and when that was.
+fn unpaid_from(row: &KeychainRow, issued: Option<&(u32, Timestamp)>, now: Timestamp) -> u32 {
+    let paid = row.highest_seen.map_or(0, |seen| seen + 1);
+    let recent = issued.filter(|(_, at)| *at <= now && now <= at.plus_s(RECENT_S));
+    paid.max(recent.map_or(row.next_index, |(next, _)| *next))
+}
+
 /// The end of what the wallet holds of a branch whose indexes from `next` on are unused. It moves
 /// in steps, which grow with it: the node derives the whole range anew at each.
 fn end(next: u32) -> u32 {
@@ -232,6 +237,31 @@ fn end(next: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_issued_since_the_last_look_needs_no_search_unless_it_was_paid() {
+        let row = |next_index, highest_seen| KeychainRow {
+            id: 1,
+            identity: String::new(),
+            descriptor: String::new(),
+            next_index,
+            highest_seen,
+            recovery: None,
+        };
+        let now = Timestamp::from_secs(100_000);
+        let before = |seconds| Some((150, now.minus_s(seconds)));
+        for (name, row, issued, expected) in [
+            ("never looked", row(700, Some(90)), None, 700),
+            ("a moment ago", row(700, Some(90)), before(30), 150),
+            ("long ago", row(700, Some(90)), before(RECENT_S + 1), 700),
+            ("a clock that was set back", row(700, Some(90)), Some((150, now.plus_s(1))), 700),
+            ("paid since", row(700, Some(650)), before(30), 651),
+            ("paid beyond what was issued", row(700, Some(900)), None, 901),
+            ("nothing ever", row(0, None), None, 0),
+        ] {
+            assert_eq!(unpaid_from(&row, issued.as_ref(), now), expected, "{name}");
+        }
+    }
 
     #[test]
     fn the_end_is_far_enough_ahead_and_seldom_moves() {
