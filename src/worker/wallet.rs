@@ -26,6 +26,8 @@ pub const AHEAD: u32 = 200;
 const PERIOD: Duration = Duration::from_secs(30);
 /// Between two looks while the chain is searched.
 const SCAN_PERIOD: Duration = Duration::from_secs(2);
+/// After a search that failed: the node reads all the blocks it has, also when one is missing.
+const FAILED_PERIOD: Duration = Duration::from_secs(3600);
 /// What was issued within this time cannot have been paid before the two hours of blocks that the
 /// node reads at every import.
 const RECENT_S: u64 = 3600;
@@ -48,6 +50,8 @@ pub struct Keeper {
     /// The next index to be issued of each keychain, and when that was so.
     issued: BTreeMap<u32, (u32, Timestamp)>,
     said: Option<String>,
+    /// Until the next look.
+    pause: Duration,
 }
 
 impl Keeper {
@@ -59,8 +63,17 @@ impl Keeper {
         wallet: WatchOnly,
         state: WalletSender,
     ) -> Self {
-        let issued = BTreeMap::new();
-        Self { db, clock, network, wallet, state, ensured: None, issued, said: None }
+        Self {
+            db,
+            clock,
+            network,
+            wallet,
+            state,
+            ensured: None,
+            issued: BTreeMap::new(),
+            said: None,
+            pause: PERIOD,
+        }
     }
 
     /// Keeps it until `shutdown`, also in the middle of a search of the chain: the node goes on
@@ -77,12 +90,10 @@ impl Keeper {
             loop {
                 let trusted = readiness.borrow().trusted();
                 self.step().await;
-                let state = self.state.borrow().clone();
-                let waits = state == WalletState::Unknown && !trusted;
-                let scans = matches!(state, WalletState::Scanning(_));
+                let waits = !trusted && *self.state.borrow() == WalletState::Unknown;
                 let followed = readiness.wait_for(|now| now.trusted());
                 tokio::select! {
-                    () = tokio::time::sleep(if scans { SCAN_PERIOD } else { PERIOD }) => {}
+                    () = tokio::time::sleep(self.pause) => {}
                     Ok(_) = followed, if waits => {}
                 }
             }
@@ -96,13 +107,19 @@ impl Keeper {
 
     /// Looks at it once and does what is needed.
     pub async fn step(&mut self) {
-        let state = match self.keep().await {
-            Ok(state) => state,
+        let (state, pause) = match self.keep().await {
+            Ok(state) => (state, PERIOD),
             Err(error) => match error.downcast_ref() {
-                Some(WalletError::Scanning { percent, .. }) => WalletState::Scanning(*percent),
-                _ => WalletState::Failing(format!("{error:#}")),
+                Some(WalletError::Scanning { percent, .. }) => {
+                    (WalletState::Scanning(*percent), SCAN_PERIOD)
+                }
+                Some(WalletError::Import { .. }) => {
+                    (WalletState::Failing(error.to_string()), FAILED_PERIOD)
+                }
+                _ => (WalletState::Failing(format!("{error:#}")), PERIOD),
             },
         };
+        self.pause = pause;
         self.say(&state);
         publish(&self.state, state);
     }
