@@ -26,6 +26,8 @@ pub const AHEAD: u32 = 200;
 const PERIOD: Duration = Duration::from_secs(30);
 /// Between two looks while the chain is searched.
 const SCAN_PERIOD: Duration = Duration::from_secs(2);
+/// After a search that failed: the node reads all the blocks it has, also when one is missing.
+const FAILED_PERIOD: Duration = Duration::from_secs(3600);
 /// What was issued within this time cannot have been paid before the two hours of blocks that the
 /// node reads at every import.
 const RECENT_S: u64 = 3600;
@@ -48,6 +50,8 @@ pub struct Keeper {
     /// The next index to be issued of each keychain, and when that was so.
     issued: BTreeMap<u32, (u32, Timestamp)>,
     said: Option<String>,
+    /// Until the next look.
+    pause: Duration,
 }
 
 impl Keeper {
@@ -59,8 +63,17 @@ impl Keeper {
         wallet: WatchOnly,
         state: WalletSender,
     ) -> Self {
-        let issued = BTreeMap::new();
-        Self { db, clock, network, wallet, state, ensured: None, issued, said: None }
+        Self {
+            db,
+            clock,
+            network,
+            wallet,
+            state,
+            ensured: None,
+            issued: BTreeMap::new(),
+            said: None,
+            pause: PERIOD,
+        }
     }
 
     /// Keeps it until `shutdown`, also in the middle of a search of the chain: the node goes on
@@ -77,12 +90,10 @@ impl Keeper {
             loop {
                 let trusted = readiness.borrow().trusted();
                 self.step().await;
-                let state = self.state.borrow().clone();
-                let waits = state == WalletState::Unknown && !trusted;
-                let scans = matches!(state, WalletState::Scanning(_));
+                let waits = !trusted && *self.state.borrow() == WalletState::Unknown;
                 let followed = readiness.wait_for(|now| now.trusted());
                 tokio::select! {
-                    () = tokio::time::sleep(if scans { SCAN_PERIOD } else { PERIOD }) => {}
+                    () = tokio::time::sleep(self.pause) => {}
                     Ok(_) = followed, if waits => {}
                 }
             }
@@ -96,13 +107,19 @@ impl Keeper {
 
     /// Looks at it once and does what is needed.
     pub async fn step(&mut self) {
-        let state = match self.keep().await {
-            Ok(state) => state,
+        let (state, pause) = match self.keep().await {
+            Ok(state) => (state, PERIOD),
             Err(error) => match error.downcast_ref() {
-                Some(WalletError::Scanning { percent, .. }) => WalletState::Scanning(*percent),
-                _ => WalletState::Failing(format!("{error:#}")),
+                Some(WalletError::Scanning { percent, .. }) => {
+                    (WalletState::Scanning(*percent), SCAN_PERIOD)
+                }
+                Some(WalletError::Import { .. }) => {
+                    (WalletState::Failing(error.to_string()), FAILED_PERIOD)
+                }
+                _ => (WalletState::Failing(format!("{error:#}")), PERIOD),
             },
         };
+        self.pause = pause;
         self.say(&state);
         publish(&self.state, state);
     }
@@ -144,14 +161,11 @@ impl Keeper {
     }
 
     fn branches(&self, row: &KeychainRow, keychain: &Keychain, now: Timestamp) -> [Wanted; 2] {
-        let paid = row.highest_seen.map_or(0, |seen| seen + 1);
-        let recent = |(_, at): &&(u32, Timestamp)| now <= at.plus_s(RECENT_S);
-        let issued = self.issued.get(&row.id).filter(recent).map_or(row.next_index, |it| it.0);
         let external = Wanted {
             descriptor: keychain.single(Branch::External),
             internal: false,
             end: end(row.first_unused()),
-            unpaid_from: paid.max(issued),
+            unpaid_from: unpaid_from(row, self.issued.get(&row.id), now),
         };
         // Change comes only from what was paid.
         let internal = Wanted {
@@ -222,6 +236,14 @@ fn publish(sender: &WalletSender, state: WalletState) {
     });
 }
 
+/// The external index from which on no chain needs to be searched. `issued` is the next index as
+/// it was at the last look, and when that was.
+fn unpaid_from(row: &KeychainRow, issued: Option<&(u32, Timestamp)>, now: Timestamp) -> u32 {
+    let paid = row.highest_seen.map_or(0, |seen| seen + 1);
+    let recent = issued.filter(|(_, at)| *at <= now && now <= at.plus_s(RECENT_S));
+    paid.max(recent.map_or(row.next_index, |(next, _)| *next))
+}
+
 /// The end of what the wallet holds of a branch whose indexes from `next` on are unused. It moves
 /// in steps, which grow with it: the node derives the whole range anew at each.
 fn end(next: u32) -> u32 {
@@ -235,6 +257,31 @@ fn end(next: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_issued_since_the_last_look_needs_no_search_unless_it_was_paid() {
+        let row = |next_index, highest_seen| KeychainRow {
+            id: 1,
+            identity: String::new(),
+            descriptor: String::new(),
+            next_index,
+            highest_seen,
+            recovery: None,
+        };
+        let now = Timestamp::from_secs(100_000);
+        let before = |seconds| Some((150, now.minus_s(seconds)));
+        for (name, row, issued, expected) in [
+            ("never looked", row(700, Some(90)), None, 700),
+            ("a moment ago", row(700, Some(90)), before(30), 150),
+            ("long ago", row(700, Some(90)), before(RECENT_S + 1), 700),
+            ("a clock that was set back", row(700, Some(90)), Some((150, now.plus_s(1))), 700),
+            ("paid since", row(700, Some(650)), before(30), 651),
+            ("paid beyond what was issued", row(700, Some(900)), None, 901),
+            ("nothing ever", row(0, None), None, 0),
+        ] {
+            assert_eq!(unpaid_from(&row, issued.as_ref(), now), expected, "{name}");
+        }
+    }
 
     #[test]
     fn the_end_is_far_enough_ahead_and_seldom_moves() {

@@ -169,6 +169,12 @@ impl Bitcoind {
         self.start_again();
     }
 
+    /// As [`Bitcoind::restart`], with one more option from here on.
+    pub fn restart_with(&mut self, arg: &str) {
+        self.args.push(arg.to_owned());
+        self.restart();
+    }
+
     /// Restarts it with an empty mempool. The wallet gives up its unconfirmed transactions, since
     /// otherwise it would send them again.
     pub fn clear_mempool(&mut self) {
