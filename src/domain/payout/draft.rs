@@ -2,7 +2,7 @@
 //! why. The same facts give the same transaction, so that a preview is what is made.
 //! Called by `payout`; knows no node and no database.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use bitcoin::absolute::LockTime;
 use bitcoin::transaction::Version;
@@ -153,7 +153,11 @@ impl Draft {
             version: Version::TWO,
             lock_time: LockTime::ZERO,
             input: self.inputs.iter().map(|coin| input(coin.outpoint)).collect(),
-            output: self.outputs.iter().map(|it| output(&it.script_pubkey, it.amount_sat)).collect(),
+            output: self
+                .outputs
+                .iter()
+                .map(|it| output(&it.script_pubkey, it.amount_sat))
+                .collect(),
         }
     }
 
@@ -192,7 +196,9 @@ pub fn dust_sat(script: &ScriptBuf) -> u64 {
 /// Why there is none.
 pub fn draft(order: &Order) -> Result<Draft, DraftError> {
     let mut groups: BTreeMap<ScriptBuf, Vec<&Wanted>> = BTreeMap::new();
-    for wanted in order.payouts.iter().filter(|wanted| wanted.amount_sat > 0) {
+    let mut payouts: Vec<&Wanted> = order.payouts.iter().filter(|it| it.amount_sat > 0).collect();
+    payouts.sort_by(|a, b| a.id.cmp(&b.id));
+    for wanted in payouts {
         groups.entry(wanted.script_pubkey.clone()).or_default().push(wanted);
     }
     let mut left_out = Vec::new();
@@ -230,9 +236,14 @@ impl Funded {
     /// Takes the coins that must be spent, then the largest ones until it is enough.
     fn choose(order: &Order, sums: &[(ScriptBuf, u64)]) -> Result<Self, DraftError> {
         let mut inputs = order.must.clone();
-        let mut more: Vec<&Coin> = order.coins.iter().collect();
+        let must: HashSet<OutPoint> = inputs.iter().map(|coin| coin.outpoint).collect();
+        let mut more: Vec<&Coin> =
+            order.coins.iter().filter(|coin| !must.contains(&coin.outpoint)).collect();
         more.sort_by_key(|coin| (std::cmp::Reverse(coin.amount_sat), coin.outpoint));
         let mut more = more.into_iter();
+        if inputs.len() > MOST_INPUTS {
+            return Err(DraftError::Inputs);
+        }
         let total_sat: u64 = sums.iter().map(|(_, sat)| sat).sum();
         loop {
             let found_sat: u64 = inputs.iter().map(|coin| coin.amount_sat).sum();
@@ -254,12 +265,7 @@ impl Funded {
     }
 
     /// `spare_sat` is what the coins hold beyond what is paid.
-    fn settle(
-        order: &Order,
-        sums: &[(ScriptBuf, u64)],
-        inputs: Vec<Coin>,
-        spare_sat: u64,
-    ) -> Self {
+    fn settle(order: &Order, sums: &[(ScriptBuf, u64)], inputs: Vec<Coin>, spare_sat: u64) -> Self {
         let sender = order.fee_policy == FeePolicy::Sender;
         let with = weight(&inputs, sums, Some(&order.change));
         let with_sat = fee_sat(with, order.feerate_msat);

@@ -214,19 +214,20 @@ pub fn plan(owed: &[Owed], payouts: &[Payout]) -> Plan {
         });
     }
     for payout in payouts {
-        let Some((state, paying)) = payout.fixed() else { continue };
+        let fixed = payout.fixed();
+        // An open one has an account, too: it must hear that nothing is owed any more.
         account(&payout.recipient, &|account| {
+            let Some((state, paying)) = &fixed else { return };
             account.fixed_sat += paying.amount_sat;
-            if state == PayoutState::Confirmed {
+            if *state == PayoutState::Confirmed {
                 account.out_sat += paying.amount_sat;
             }
         });
     }
     let mut open = Vec::new();
     for account in accounts.values_mut() {
-        let own = |payout: &&Payout| {
-            payout.recipient == account.recipient && payout.fixed().is_none()
-        };
+        let own =
+            |payout: &&Payout| payout.recipient == account.recipient && payout.fixed().is_none();
         let rows: Vec<&Payout> = payouts.iter().filter(own).collect();
         open_of(account, &rows, &mut open);
     }
