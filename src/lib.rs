@@ -13,9 +13,9 @@ pub mod domain;
 pub mod http;
 pub mod keys;
 pub mod live;
-pub mod payout;
 #[cfg(test)]
 mod outside;
+pub mod payout;
 pub mod qr;
 mod settings;
 pub mod worker;

@@ -20,7 +20,12 @@ pub(super) async fn settle_batch(
     let facts = row.facts();
     let state = facts.state();
     if state != row.state {
-        tracing::info!(batch = id.as_str(), from = row.state.as_str(), to = state.as_str(), "batch");
+        tracing::info!(
+            batch = id.as_str(),
+            from = row.state.as_str(),
+            to = state.as_str(),
+            "batch"
+        );
     }
     if let Some(version) = facts.to_send() {
         let work = format!("wrk_{}", base32(&random_128()));

@@ -236,8 +236,7 @@ pub async fn batch(
     let pays = pays(&psbt, version, &items, network).ok_or_else(corrupt)?;
     let state = facts.state();
     let waits = state == BatchState::Prepared && version.approved_by.is_none();
-    let confirmations =
-        version.facts.height.map_or(0, |height| (tip + 1).saturating_sub(height));
+    let confirmations = version.facts.height.map_or(0, |height| (tip + 1).saturating_sub(height));
     Ok(Some(BatchView {
         id: row.id.to_string(),
         state,

@@ -170,7 +170,13 @@ impl fmt::Display for Made {
             write!(f, "\nleft out {}: {}", text(&left["id"]), text(&left["why"]))?;
         }
         if let Some(batch) = batch {
-            write!(f, "\n{} version {}, {}", text(&batch["id"]), batch["version"], text(&batch["txid"]))?;
+            write!(
+                f,
+                "\n{} version {}, {}",
+                text(&batch["id"]),
+                batch["version"],
+                text(&batch["txid"])
+            )?;
             if batch["needs_approval"] == true {
                 write!(f, "\nanother API key must approve it before it can be submitted")?;
             }
@@ -206,7 +212,9 @@ impl fmt::Display for Batch {
         for version in list(&it["versions"]) {
             let place = match (&version["height"], version["in_mempool"] == true) {
                 (Value::Null, true) => "in the mempool".to_owned(),
-                (Value::Null, false) if version["submitted_at"].is_null() => "not signed".to_owned(),
+                (Value::Null, false) if version["submitted_at"].is_null() => {
+                    "not signed".to_owned()
+                }
                 (Value::Null, false) => "not in the mempool".to_owned(),
                 (height, _) => format!("in block {height}"),
             };
@@ -232,11 +240,7 @@ impl fmt::Display for Submitted {
     }
 }
 
-pub(super) async fn run(
-    args: Args<Command>,
-    global: &Global,
-    output: &Output,
-) -> Result<(), Exit> {
+pub(super) async fn run(args: Args<Command>, global: &Global, output: &Output) -> Result<(), Exit> {
     let client = client(args.server, global)?;
     let batch = |id: &str| format!("/v1/admin/payouts/batches/{id}");
     match args.command {
@@ -312,12 +316,7 @@ fn agreed() -> Result<bool, Exit> {
 }
 
 /// Asks until it is known what became of it: no second batch is made when an answer is lost.
-async fn create(
-    client: &Client,
-    path: &str,
-    body: &Value,
-    output: &Output,
-) -> Result<Value, Exit> {
+async fn create(client: &Client, path: &str, body: &Value, output: &Output) -> Result<Value, Exit> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).context("the operating system has no randomness")?;
     let key = crate::domain::ids::base32(&random);

@@ -306,12 +306,7 @@ pub async fn approve(conn: &mut Conn, id: &BatchId, n: u32, by: &str) -> Result<
 }
 
 /// Keeps a PSBT with more signatures.
-pub async fn record_psbt(
-    conn: &mut Conn,
-    id: &BatchId,
-    n: u32,
-    psbt: &str,
-) -> Result<(), DbError> {
+pub async fn record_psbt(conn: &mut Conn, id: &BatchId, n: u32, psbt: &str) -> Result<(), DbError> {
     sqlx::query("UPDATE payout_version SET psbt = $3 WHERE batch = $1 AND n = $2")
         .bind(id.as_str())
         .bind(int(n))
@@ -341,10 +336,7 @@ pub async fn submitted(
 }
 
 /// The version with this transaction, before or after signing: batch and number.
-pub async fn find_version(
-    conn: &mut Conn,
-    txid: &Txid,
-) -> Result<Option<(BatchId, u32)>, DbError> {
+pub async fn find_version(conn: &mut Conn, txid: &Txid) -> Result<Option<(BatchId, u32)>, DbError> {
     sqlx::query("SELECT batch, n FROM payout_version WHERE txid = $1 OR unsigned_txid = $1")
         .bind(txid.to_string())
         .fetch_optional(&mut *conn)

@@ -70,9 +70,7 @@ fn status(code: Code) -> StatusCode {
         | Code::NotCancellable
         | Code::LeaseEnded
         | Code::ResourcePaused
-        | Code::Conflict => {
-            StatusCode::CONFLICT
-        }
+        | Code::Conflict => StatusCode::CONFLICT,
         Code::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Code::InvalidRequest

@@ -8,8 +8,8 @@ use bitcoin::OutPoint;
 use crate::app::idempotent::Key;
 use crate::app::record_batch::{Actor, For};
 use crate::app::{AppError, Code, Refusal};
-use crate::db::batch::{BatchRow, VersionRow};
 use crate::db;
+use crate::db::batch::{BatchRow, VersionRow};
 use crate::domain::payout::draft::{Draft, Order, Wanted, draft};
 use crate::domain::payout::fee::fee_sat;
 

@@ -201,9 +201,7 @@ impl Batcher {
             .filter(|(_, batch)| !replaced.contains(batch))
             .map(|(coin, _)| coin)
             .collect();
-        unspent.retain(|coin| {
-            !locked.contains(&coin.outpoint) && !spent.contains(&coin.outpoint)
-        });
+        unspent.retain(|coin| !locked.contains(&coin.outpoint) && !spent.contains(&coin.outpoint));
         unspent.sort_by_key(|coin| (std::cmp::Reverse(coin.amount_sat), coin.outpoint));
         unspent.truncate(MOST_INPUTS);
         let outpoints: Vec<OutPoint> = unspent.iter().map(|coin| coin.outpoint).collect();

@@ -120,9 +120,8 @@ impl Batcher {
             Some(feerate) if FEERATES_MSAT.contains(&feerate) => Ok(feerate),
             Some(feerate) => {
                 let (least, most) = (FEERATES_MSAT.start(), FEERATES_MSAT.end());
-                let detail = format!(
-                    "it is {feerate}; allowed are {least} to {most} milli-satoshi a vbyte"
-                );
+                let detail =
+                    format!("it is {feerate}; allowed are {least} to {most} milli-satoshi a vbyte");
                 Err(wrong(detail).into())
             }
             None => self.node.feerate(BLOCKS).await.map_err(away)?.ok_or_else(|| {

@@ -64,9 +64,9 @@ pub(super) async fn fill(wallet: &WatchOnly, draft: &Draft) -> Result<Psbt, AppE
     let bare = Psbt::from_unsigned_tx(draft.transaction()).map_err(away)?;
     let filled = wallet.fill(&bare).await.map_err(away)?;
     for (n, coin) in draft.inputs.iter().enumerate() {
-        let known = filled.spend_utxo(n).map_err(|_| {
-            away(format!("its wallet does not know the coin {}", coin.outpoint))
-        })?;
+        let known = filled
+            .spend_utxo(n)
+            .map_err(|_| away(format!("its wallet does not know the coin {}", coin.outpoint)))?;
         if known.value.to_sat() != coin.amount_sat || known.script_pubkey != coin.script_pubkey {
             return Err(away(format!("it knows the coin {} otherwise", coin.outpoint)));
         }
@@ -94,7 +94,9 @@ pub(super) fn differences(expected: &Transaction, found: &Transaction) -> Vec<St
         transaction.input.iter().map(|input| input.previous_output).collect()
     };
     let (wanted, spent) = (coins(expected), coins(found));
-    said.extend(spent.difference(&wanted).map(|coin| format!("it spends {coin}, which is not in it")));
+    said.extend(
+        spent.difference(&wanted).map(|coin| format!("it spends {coin}, which is not in it")),
+    );
     said.extend(wanted.difference(&spent).map(|coin| format!("it does not spend {coin}")));
     for n in 0..expected.output.len().max(found.output.len()) {
         match (expected.output.get(n), found.output.get(n)) {

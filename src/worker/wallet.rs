@@ -261,6 +261,7 @@ mod tests {
     #[test]
     fn what_was_issued_since_the_last_look_needs_no_search_unless_it_was_paid() {
         let row = |next_index, highest_seen| KeychainRow {
+            next_internal: 0,
             id: 1,
             identity: String::new(),
             descriptor: String::new(),

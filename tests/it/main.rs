@@ -12,6 +12,7 @@ mod doubt;
 mod harness;
 mod node;
 mod oracles;
+mod payouts;
 mod rent;
 mod rescan;
 mod restore;

@@ -65,8 +65,7 @@ impl Standing {
         let earlier = if carried_sat > 0 { &self.closed[..place] } else { &[] };
         let stands = |lot: &&Lot| self.counted(&lot.payment) == Counted::Standing;
         let mut behind_all = closed.lots.iter().chain(earlier.iter().flat_map(|it| &it.lots));
-        let settled =
-            behind_all.all(|lot| !stands(&lot) || (behind.settled)(&lot.payment));
+        let settled = behind_all.all(|lot| !stands(&lot) || (behind.settled)(&lot.payment));
         let lots: Vec<Lot> = closed.lots.iter().filter(stands).cloned().collect();
         let mut rest_sat = closed.refundable_sat(self, carried_sat);
         for (recipient, sat) in shares(closed, &lots, behind) {

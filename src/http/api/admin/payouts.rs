@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use crate::app::abandon_batch::AbandonBatch;
 use crate::app::approve_batch::ApproveBatch;
 use crate::app::record_batch::Actor;
-use crate::app::view_payout::{self, BatchView, PaysView, PayoutView};
+use crate::app::view_payout::{self, BatchView, PayoutView, PaysView};
 use crate::app::{Code, Refusal};
 use crate::db;
 use crate::db::payout::Filter;
