@@ -21,8 +21,11 @@ use crate::app::readiness::{Readiness, ReadinessReceiver};
 use crate::app::register::{Register, Registered};
 use crate::app::rescan::{self, RescanHandle};
 use crate::app::shop::{Limits, Shop};
+use crate::app::submit_batch::Approval;
+use crate::app::wallet_state::{WalletReceiver, WalletSender, WalletState, wallet_name};
 use crate::chain::bitcoind::Bitcoind;
 use crate::chain::rpc::Login;
+use crate::chain::wallet::WatchOnly;
 use crate::chain::zmq;
 use crate::clock::SharedClock;
 use crate::config::{self, Config};
@@ -34,9 +37,11 @@ use crate::http::source::Sources;
 use crate::http::{self, HttpState};
 use crate::keys::{self, Keys};
 use crate::live::Live;
+use crate::payout::{Batcher, Rules};
 use crate::settings::Problems;
 use crate::worker::follow::{Follow, Settings};
 use crate::worker::recover::Reach;
+use crate::worker::wallet::Keeper;
 use crate::worker::{self, housekeeping, run_every, send_again};
 
 /// A server that has opened everything and is about to run.
@@ -55,6 +60,10 @@ pub struct Daemon {
     pub node: Arc<Bitcoind>,
     /// What is known of the chain now.
     pub readiness: ReadinessReceiver,
+    /// The node's watch-only wallet, for payouts.
+    pub watch_only: WatchOnly,
+    /// How it is doing.
+    pub wallet: WalletReceiver,
     /// Wakes whoever waits for a change.
     pub live: Live,
     /// Asks the follower to read blocks again.
@@ -116,7 +125,9 @@ impl Daemon {
             keychain,
             public_url: config.public_url(bound),
         });
+        let watch_only = WatchOnly::new(&node, first_wallet_name(&db).await?);
         let (sender, readiness) = watch::channel(Readiness::default());
+        let (wallet_sender, wallet) = watch::channel(WalletState::default());
         let live = Live::new(db.clone());
         let (rescan, desk) = rescan::channel();
         let mut daemon = Self {
@@ -127,6 +138,8 @@ impl Daemon {
             keys,
             node,
             readiness,
+            watch_only,
+            wallet,
             live,
             rescan,
             shutdown: CancellationToken::new(),
@@ -137,6 +150,7 @@ impl Daemon {
             tasks: JoinSet::new(),
         };
         daemon.spawn_workers(sender);
+        daemon.spawn_keeper(wallet_sender);
         let network = daemon.config.bitcoind.network;
         let (node, db) = (daemon.node.clone(), daemon.db.clone());
         daemon.spawn_until_shutdown(worker::rescan::run(node, db, network, desk));
@@ -193,6 +207,36 @@ impl Daemon {
         self.spawn(run_every("housekeeping", Duration::from_secs(3600), shutdown, step));
     }
 
+    fn spawn_keeper(&mut self, state: WalletSender) {
+        let network = self.config.bitcoind.network;
+        let (db, clock) = (self.db.clone(), self.clock.clone());
+        let keeper = Keeper::new(db, clock, network, self.watch_only.clone(), state);
+        self.spawn(keeper.run(self.readiness.clone(), self.shutdown.clone()));
+    }
+
+    fn batcher(&self) -> Batcher {
+        let payouts = &self.config.payouts;
+        Batcher {
+            db: self.db.clone(),
+            clock: self.clock.clone(),
+            node: self.node.clone(),
+            watch_only: self.watch_only.clone(),
+            wallet: self.wallet.clone(),
+            readiness: self.readiness.clone(),
+            policy: self.config.policy.clone(),
+            rules: Rules {
+                fee_policy: payouts.fee_policy,
+                max_fee_pct: payouts.max_fee_pct,
+                approval: Approval {
+                    required: payouts.require_approval,
+                    above_sat: payouts.approval_above_sat,
+                },
+            },
+            network: self.config.bitcoind.network,
+            keychain_id: self.shop.keychain_id,
+        }
+    }
+
     /// The routes of this server; `faucet` are those of a private network that pays by itself.
     pub fn router(&self, faucet: Option<axum::Router<HttpState>>) -> axum::Router {
         let limits = &self.config.limits;
@@ -202,6 +246,8 @@ impl Daemon {
             shop: self.shop.clone(),
             keys: self.keys.clone(),
             readiness: self.readiness.clone(),
+            wallet: self.wallet.clone(),
+            batcher: Arc::new(self.batcher()),
             token_ttl_s: self.config.token_ttl_s,
             sources: Arc::new(Sources {
                 proxy_header: limits.trusted_proxy_header.clone(),
@@ -299,6 +345,13 @@ pub fn connect(bitcoind: &config::Bitcoind) -> anyhow::Result<Bitcoind> {
         }
     };
     Ok(Bitcoind::new(&bitcoind.rpc_url, login, bitcoind.rest_url.as_deref())?)
+}
+
+async fn first_wallet_name(db: &Db) -> anyhow::Result<String> {
+    let mut conn = db.read().await?;
+    let rows = db::keychain::list(&mut conn).await?;
+    let first = rows.first().context("the start has registered a keychain")?;
+    Ok(wallet_name(&first.identity))
 }
 
 async fn register(

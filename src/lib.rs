@@ -15,6 +15,7 @@ pub mod keys;
 pub mod live;
 #[cfg(test)]
 mod outside;
+pub mod payout;
 pub mod qr;
 mod settings;
 pub mod worker;

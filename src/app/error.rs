@@ -27,6 +27,8 @@ pub enum Code {
     LeaseEnded,
     /// The operator takes no money for it.
     ResourcePaused,
+    /// It is not in the state for that, or changed meanwhile.
+    Conflict,
     /// The body is too large.
     PayloadTooLarge,
     /// The body is not application/json.
@@ -65,6 +67,7 @@ impl Code {
             Self::NotCancellable => "not_cancellable",
             Self::LeaseEnded => "lease_ended",
             Self::ResourcePaused => "resource_paused",
+            Self::Conflict => "conflict",
             Self::PayloadTooLarge => "payload_too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::InvalidRequest => "invalid_request",

@@ -1,12 +1,14 @@
 //! Use cases: one file is one transaction, named by a verb. Everything that changes anything
 //! goes through here; HTTP, workers and the command line only call it.
 
+pub mod abandon_batch;
 pub mod act_on_lease;
 pub mod add_invoice;
 pub mod api_keys;
 pub mod apply_block;
 pub mod apply_catalog;
 pub mod apply_mempool;
+pub mod approve_batch;
 pub mod cancel_invoice;
 pub mod change_claim;
 pub mod change_params;
@@ -18,6 +20,7 @@ pub mod operate;
 mod owe;
 pub mod read;
 pub mod readiness;
+pub mod record_batch;
 pub mod record_tx;
 pub mod register;
 pub mod request_lease;
@@ -26,7 +29,11 @@ pub mod settle;
 mod settle_batch;
 pub mod settle_due;
 pub mod shop;
+pub mod stale;
+pub mod submit_batch;
 pub mod view;
+pub mod view_payout;
+pub mod wallet_state;
 
 use crate::db::NewEvent;
 use crate::domain::event::EventKind;

@@ -239,7 +239,7 @@ pub async fn accounts(
         "resource": resource,
         "at": now,
         "received_sat": sum(Account::Received),
-        "lost_sat": 0,
+        "lost_sat": sum(Account::Lost),
         "held_sat": -sum(Account::Held),
         "prepaid_sat": -sum(Account::Prepaid) - accrued,
         "earned_sat": -sum(Account::Earned) + accrued,
@@ -247,9 +247,9 @@ pub async fn accounts(
         "reserved_sat": 0,
         "owed_investors_sat": 0,
         "refundable_sat": -sum(Account::Refundable),
-        "refunded_sat": 0,
+        "refunded_sat": -sum(Account::Refunded),
         "distributed_sat": 0,
-        "dust_sat": 0,
+        "dust_sat": -sum(Account::Dust),
         "unallocated_sat": -sum(Account::Unallocated),
     }))
 }

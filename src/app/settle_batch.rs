@@ -3,9 +3,11 @@
 
 use crate::db::{self, DbError, Tx};
 use crate::domain::ids::{BatchId, LeaseId, base32};
+use crate::domain::payout::Account;
 
 use super::random_128;
-use super::settle::{Ground, SEND_AGAIN};
+use super::settle::{Ground, SEND_AGAIN, settle};
+use super::settle_due::settle_loose;
 
 /// Settles one batch.
 pub(super) async fn settle_batch(
@@ -18,7 +20,12 @@ pub(super) async fn settle_batch(
     let facts = row.facts();
     let state = facts.state();
     if state != row.state {
-        tracing::info!(batch = id.as_str(), from = row.state.as_str(), to = state.as_str(), "batch");
+        tracing::info!(
+            batch = id.as_str(),
+            from = row.state.as_str(),
+            to = state.as_str(),
+            "batch"
+        );
     }
     if let Some(version) = facts.to_send() {
         let work = format!("wrk_{}", base32(&random_128()));
@@ -28,6 +35,21 @@ pub(super) async fn settle_batch(
     let next = facts.next_height(tip, ground.policy.final_confirmations);
     db::batch::record(tx.conn(), id, state, next).await?;
     mark_subjects(tx, id).await
+}
+
+/// Settles what a payout comes from; returns its accounts.
+pub(super) async fn settle_subject(
+    tx: &mut Tx,
+    ground: &Ground,
+    subject: &str,
+) -> Result<Vec<Account>, DbError> {
+    if let Some(lease) = LeaseId::parse(subject) {
+        let row = settle(tx, ground, &lease, None).await?;
+        return Ok(row.map_or_else(Vec::new, |row| row.doc.accounts));
+    }
+    let Some(row) = db::payment::find(tx.conn(), subject).await? else { return Ok(Vec::new()) };
+    let tip = db::chain::tip(tx.conn()).await?.map_or(0, |tip| tip.height);
+    settle_loose(tx, ground, &row, tip).await
 }
 
 /// Has everything settled that a batch ever paid.

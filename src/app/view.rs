@@ -240,7 +240,7 @@ pub struct LeaseView {
 pub fn lease(row: &LeaseRow, scene: &Scene<'_>) -> LeaseView {
     let standing = &row.doc.standing;
     let look = standing.at(scene.now);
-    let books = standing.books(scene.now);
+    let books = row.doc.books(scene.now);
     let base = scene.public_url;
     let flags = [
         (LeaseFlag::ExpiringSoon, look.expiring_soon),

@@ -20,9 +20,9 @@ const KEY: &str = "LEASEHOLD_ADMIN_KEY";
 pub struct Args<C: Subcommand> {
     /// The server's address; default: where the configuration says it listens
     #[arg(long, global = true, value_name = "URL", env = "LEASEHOLD_SERVER")]
-    server: Option<String>,
+    pub(super) server: Option<String>,
     #[command(subcommand)]
-    command: C,
+    pub(super) command: C,
 }
 
 /// Arguments of `apply`.
@@ -119,11 +119,11 @@ pub enum Key {
 #[derive(Debug, clap::Args)]
 pub struct Id {
     #[arg(value_parser = name)]
-    id: String,
+    pub(super) id: String,
 }
 
 /// Ids and names go into paths as they are.
-fn name(text: &str) -> Result<String, &'static str> {
+pub(super) fn name(text: &str) -> Result<String, &'static str> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     match !text.is_empty() && text.bytes().all(plain) {
         true => Ok(text.to_owned()),
@@ -165,7 +165,7 @@ pub(super) fn client(server: Option<String>, global: &Global) -> Result<Client, 
     Client::new(&server, Some(key.trim().to_owned()))
 }
 
-fn page(kind: &str, list: &List) -> String {
+pub(super) fn page(kind: &str, list: &List) -> String {
     let mut path = format!("/v1/admin/{kind}?limit={}", list.limit);
     let given = [("state", &list.state), ("resource", &list.resource), ("cursor", &list.cursor)];
     for (name, value) in given {

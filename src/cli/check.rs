@@ -2,6 +2,7 @@
 //! needs no running server; ends with 1 when something is wrong.
 
 mod outside;
+mod payouts;
 
 use std::fmt;
 use std::path::Path;
@@ -84,6 +85,10 @@ fn right(subject: &'static str, detail: String) -> Line {
     Line { subject, ok: true, detail }
 }
 
+fn wrong_line(subject: &'static str, detail: String) -> Line {
+    Line { subject, ok: false, detail }
+}
+
 fn wrong(subject: &'static str, problems: &Problems) -> Vec<Line> {
     let line =
         |problem: &crate::config::Problem| Line { subject, ok: false, detail: problem.to_string() };
@@ -101,9 +106,7 @@ fn wallet(config: &Config) -> Line {
     let text = config.wallet.descriptor.expose_secret();
     match Keychain::parse(text, config.bitcoind.network) {
         Ok(keychain) => right("wallet", format!("public descriptor, keychain {}", keychain.id())),
-        Err(error) => {
-            Line { subject: "wallet", ok: false, detail: format!("wallet.descriptor: {error}") }
-        }
+        Err(error) => wrong_line("wallet", format!("wallet.descriptor: {error}")),
     }
 }
 
@@ -135,9 +138,7 @@ fn keys(config: &Config) -> Line {
     }
     match Keys::read(signing, &claim) {
         Ok(keys) => right("keys", format!("signs with {}", keys.signing.kid())),
-        Err(error @ KeyError { .. }) => {
-            Line { subject: "keys", ok: false, detail: error.to_string() }
-        }
+        Err(error @ KeyError { .. }) => wrong_line("keys", error.to_string()),
     }
 }
 

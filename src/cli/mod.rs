@@ -12,6 +12,7 @@ mod exit;
 pub mod log;
 mod openapi;
 mod output;
+mod payouts;
 mod rent;
 mod rescan;
 mod serve;
@@ -72,6 +73,8 @@ pub enum Command {
     Invoice(admin::Args<admin::Look>),
     /// Payments, through the running server
     Payment(admin::Args<admin::Look>),
+    /// What is owed to customers, and the batches that pay it, through the running server
+    Payouts(admin::Args<payouts::Command>),
     /// Events, through the running server
     Event(admin::Args<admin::Event>),
     /// API keys, through the running server
@@ -116,6 +119,7 @@ impl Cli {
             Command::Lease(args) => admin::lease(args, &self.global, &output).await,
             Command::Invoice(args) => admin::look("invoices", args, &self.global, &output).await,
             Command::Payment(args) => admin::look("payments", args, &self.global, &output).await,
+            Command::Payouts(args) => payouts::run(args, &self.global, &output).await,
             Command::Event(args) => admin::event(args, &self.global, &output).await,
             Command::Key(args) => admin::key(args, &self.global, &output).await,
             Command::Apply(args) => admin::apply(args, &self.global, &output).await,

@@ -9,9 +9,7 @@ use bitcoin::Network;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::layers::Layers;
-use super::{
-    Admin, Bitcoind, Config, Database, Limits, Login, Payouts, Wallet, Webhooks,
-};
+use super::{Admin, Bitcoind, Config, Database, Limits, Login, Payouts, Wallet, Webhooks};
 use crate::domain::payout::fee::FeePolicy;
 use crate::domain::policy::{Policy, network_name};
 use crate::settings::{Fields, Problems};

@@ -306,12 +306,7 @@ pub async fn approve(conn: &mut Conn, id: &BatchId, n: u32, by: &str) -> Result<
 }
 
 /// Keeps a PSBT with more signatures.
-pub async fn record_psbt(
-    conn: &mut Conn,
-    id: &BatchId,
-    n: u32,
-    psbt: &str,
-) -> Result<(), DbError> {
+pub async fn record_psbt(conn: &mut Conn, id: &BatchId, n: u32, psbt: &str) -> Result<(), DbError> {
     sqlx::query("UPDATE payout_version SET psbt = $3 WHERE batch = $1 AND n = $2")
         .bind(id.as_str())
         .bind(int(n))
@@ -341,10 +336,7 @@ pub async fn submitted(
 }
 
 /// The version with this transaction, before or after signing: batch and number.
-pub async fn find_version(
-    conn: &mut Conn,
-    txid: &Txid,
-) -> Result<Option<(BatchId, u32)>, DbError> {
+pub async fn find_version(conn: &mut Conn, txid: &Txid) -> Result<Option<(BatchId, u32)>, DbError> {
     sqlx::query("SELECT batch, n FROM payout_version WHERE txid = $1 OR unsigned_txid = $1")
         .bind(txid.to_string())
         .fetch_optional(&mut *conn)
@@ -387,13 +379,24 @@ pub async fn locked(conn: &mut Conn) -> Result<Vec<(OutPoint, BatchId)>, DbError
     .await?
     .iter()
     .map(|row| {
-        let row = Row::new(row, "tx_input");
-        let outpoint = OutPoint {
-            txid: row.parsed("prev_txid", |text| text.parse().ok())?,
-            vout: row.u32("prev_vout")?,
-        };
-        Ok((outpoint, row.parsed("batch", BatchId::parse)?))
+        let batch = Row::new(row, "payout_version").parsed("batch", BatchId::parse)?;
+        Ok((super::tx::read_outpoint(row)?, batch))
     })
+    .collect()
+}
+
+/// The same, of batches that were not given up.
+pub async fn locked_alive(conn: &mut Conn) -> Result<Vec<OutPoint>, DbError> {
+    sqlx::query(
+        "SELECT DISTINCT prev_txid, prev_vout FROM payout_batch \
+         JOIN payout_version ON payout_version.batch = payout_batch.id \
+         JOIN tx_input ON tx_input.txid = payout_version.txid \
+         WHERE payout_batch.state IN ('prepared', 'broadcast')",
+    )
+    .fetch_all(&mut *conn)
+    .await?
+    .iter()
+    .map(super::tx::read_outpoint)
     .collect()
 }
 

@@ -46,6 +46,8 @@ pub struct KeychainRow {
     pub highest_seen: Option<u32>,
     /// Set while the chain is searched for what it issued before.
     pub recovery: Option<Recovery>,
+    /// The first internal index that no batch took for its change.
+    pub next_internal: u32,
 }
 
 impl KeychainRow {
@@ -58,8 +60,8 @@ impl KeychainRow {
 /// All keychains, oldest first.
 pub async fn list(conn: &mut Conn) -> Result<Vec<KeychainRow>, DbError> {
     sqlx::query(
-        "SELECT id, identity, descriptor, next_index, highest_seen_index, recovery \
-         FROM keychain ORDER BY id",
+        "SELECT id, identity, descriptor, next_index, highest_seen_index, recovery, \
+         next_internal FROM keychain ORDER BY id",
     )
     .fetch_all(&mut *conn)
     .await?
@@ -73,6 +75,7 @@ pub async fn list(conn: &mut Conn) -> Result<Vec<KeychainRow>, DbError> {
             next_index: row.u32("next_index")?,
             highest_seen: u32::try_from(row.i64("highest_seen_index")?).ok(),
             recovery: row.opt_parsed("recovery", Recovery::parse)?,
+            next_internal: row.u32("next_internal")?,
         })
     })
     .collect()
@@ -140,6 +143,31 @@ pub async fn take_index(conn: &mut Conn, id: u32) -> Result<u32, DbError> {
     .fetch_one(&mut *conn)
     .await?;
     Row::new(&row, "keychain").u32("taken")
+}
+
+/// The first internal index for the change of a batch: no batch took it, and nothing came to it.
+pub async fn next_internal(conn: &mut Conn, id: u32) -> Result<u32, DbError> {
+    let row = sqlx::query(
+        "SELECT next_internal, (SELECT COALESCE(MAX(derivation_index) + 1, 0) FROM payment \
+         WHERE keychain = $1 AND branch = 1) AS paid FROM keychain WHERE id = $1",
+    )
+    .bind(int(id))
+    .fetch_one(&mut *conn)
+    .await?;
+    let row = Row::new(&row, "keychain");
+    Ok(row.u32("next_internal")?.max(row.u32("paid")?))
+}
+
+/// Takes an internal index for change. False when another batch has taken it.
+pub async fn take_internal(conn: &mut Conn, id: u32, index: u32) -> Result<bool, DbError> {
+    let done = sqlx::query(
+        "UPDATE keychain SET next_internal = $2 + 1 WHERE id = $1 AND next_internal <= $2",
+    )
+    .bind(int(id))
+    .bind(int(index))
+    .execute(&mut *conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// Whether nothing may be issued yet, since the chain is searched first.

@@ -195,6 +195,40 @@ pub async fn find(conn: &mut Conn, id: &str) -> Result<Option<PaymentRow>, DbErr
     sqlx::query(text).bind(id).fetch_optional(&mut *conn).await?.as_ref().map(read).transpose()
 }
 
+/// An output of ours, as what spends it needs to know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnOutput {
+    /// Its value.
+    pub amount_sat: u64,
+    /// The script it pays.
+    pub script_pubkey: ScriptBuf,
+    /// The keychain of that.
+    pub keychain: u32,
+}
+
+/// The output of ours at `outpoint`.
+pub async fn find_output(
+    conn: &mut Conn,
+    outpoint: &OutPoint,
+) -> Result<Option<OwnOutput>, DbError> {
+    sqlx::query(
+        "SELECT id, amount_sat, script_pubkey, keychain FROM payment WHERE txid = $1 AND vout = $2",
+    )
+    .bind(outpoint.txid.to_string())
+    .bind(int(outpoint.vout))
+    .fetch_optional(&mut *conn)
+    .await?
+    .map(|row| {
+        let row = Row::new(&row, "payment");
+        Ok(OwnOutput {
+            amount_sat: row.u64("amount_sat")?,
+            script_pubkey: row.parsed("script_pubkey", |text| ScriptBuf::from_hex(text).ok())?,
+            keychain: row.u32("keychain")?,
+        })
+    })
+    .transpose()
+}
+
 /// How many payments of a transaction are known.
 pub async fn count_of_tx(conn: &mut Conn, txid: &Txid) -> Result<u64, DbError> {
     let row = sqlx::query("SELECT COUNT(*) AS n FROM payment WHERE txid = $1")

@@ -139,8 +139,7 @@ pub async fn mark_dust(conn: &mut Conn, id: &PayoutId, now: Timestamp) -> Result
 
 /// The payouts of a subject with everything that pays them, oldest first.
 pub async fn list_of_subject(conn: &mut Conn, subject: &str) -> Result<Vec<PayoutRow>, DbError> {
-    let text =
-        sqlx::AssertSqlSafe(format!("{SELECT} WHERE subject = $1 ORDER BY created_at, id"));
+    let text = sqlx::AssertSqlSafe(format!("{SELECT} WHERE subject = $1 ORDER BY created_at, id"));
     let mut rows: Vec<PayoutRow> = sqlx::query(text)
         .bind(subject)
         .fetch_all(&mut *conn)
@@ -211,11 +210,7 @@ pub struct Filter {
 }
 
 /// Payouts that there is something to say of, newest first.
-pub async fn list(
-    conn: &mut Conn,
-    filter: &Filter,
-    limit: u32,
-) -> Result<Vec<PayoutRow>, DbError> {
+pub async fn list(conn: &mut Conn, filter: &Filter, limit: u32) -> Result<Vec<PayoutRow>, DbError> {
     let newest = Newest {
         select: SELECT,
         filter: "($1 = '' OR state = $1) AND ($2 = '' OR resource = $2) \

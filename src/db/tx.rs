@@ -96,7 +96,7 @@ pub async fn inputs(conn: &mut Conn, txid: &Txid) -> Result<Vec<OutPoint>, DbErr
     .collect()
 }
 
-fn read_outpoint(row: &sqlx::any::AnyRow) -> Result<OutPoint, DbError> {
+pub(super) fn read_outpoint(row: &sqlx::any::AnyRow) -> Result<OutPoint, DbError> {
     let row = Row::new(row, "tx_input");
     Ok(OutPoint {
         txid: row.parsed("prev_txid", |text| text.parse().ok())?,

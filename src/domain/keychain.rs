@@ -106,6 +106,14 @@ impl Keychain {
         self.external.script(0).minimal_non_dust().to_sat()
     }
 
+    /// The most weight units that spending one of its coins adds to an empty input.
+    pub fn satisfaction_weight(&self) -> u64 {
+        let single = self.descriptor.clone().into_single_descriptors().unwrap_or_default();
+        let first = single.first().and_then(|it| it.at_derivation_index(0).ok());
+        let weight = first.and_then(|it| it.max_weight_to_satisfy().ok());
+        weight.expect("every accepted kind of descriptor can be satisfied").to_wu()
+    }
+
     /// A name of what this descriptor issues: a hash of its first external scripts, in hex. Equal
     /// for every way to write the same supply of addresses (origin added, `'` for `h`, checksum
     /// left out, another change branch), so that rewriting it never starts again at index 0.

@@ -116,6 +116,20 @@ impl Renewal {
     }
 }
 
+/// The Idempotency-Key of a request that makes no secret, held to what is asked for and by whom.
+///
+/// # Errors
+/// `invalid_request` for a key that is none.
+pub fn idempotency(
+    headers: &HeaderMap,
+    endpoint: &str,
+    by: &str,
+    body: &[u8],
+) -> Result<Option<Key>, Problem> {
+    let given = idempotency_key(headers)?;
+    Ok(given.map(|given| key(given, &bound(endpoint, by, body))))
+}
+
 /// What an Idempotency-Key is held to: what is asked for, and by whom.
 fn bound(endpoint: &str, by: &str, body: &[u8]) -> Vec<u8> {
     let mut bound = Vec::with_capacity(endpoint.len() + by.len() + body.len() + 2);

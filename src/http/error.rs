@@ -66,9 +66,11 @@ fn status(code: Code) -> StatusCode {
         Code::Forbidden => StatusCode::FORBIDDEN,
         Code::NotFound | Code::UnknownResource => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-        Code::SoldOut | Code::NotCancellable | Code::LeaseEnded | Code::ResourcePaused => {
-            StatusCode::CONFLICT
-        }
+        Code::SoldOut
+        | Code::NotCancellable
+        | Code::LeaseEnded
+        | Code::ResourcePaused
+        | Code::Conflict => StatusCode::CONFLICT,
         Code::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Code::InvalidRequest

@@ -31,10 +31,12 @@ use crate::app::rescan::RescanHandle;
 use crate::app::settle::Ground;
 use crate::app::shop::Shop;
 use crate::app::view::Scene;
+use crate::app::wallet_state::WalletReceiver;
 use crate::clock::SharedClock;
 use crate::db::Db;
 use crate::keys::Keys;
 use crate::live::Live;
+use crate::payout::Batcher;
 
 pub use error::Problem;
 
@@ -54,6 +56,10 @@ pub struct HttpState {
     pub keys: Arc<Keys>,
     /// What is known of the chain now.
     pub readiness: ReadinessReceiver,
+    /// How the node's watch-only wallet is doing.
+    pub wallet: WalletReceiver,
+    /// Makes and sends batches of payouts.
+    pub batcher: Arc<Batcher>,
     /// The longest life of a lease token.
     pub token_ttl_s: u64,
     /// How the source of a request is found.

@@ -11,6 +11,7 @@ pub(crate) mod rig;
 pub mod send_again;
 #[cfg(test)]
 mod tests;
+pub mod wallet;
 pub mod watch;
 
 use std::time::Duration;

@@ -144,7 +144,10 @@ fn a_rescan_finds_what_a_known_transaction_pays_an_account_that_came_later() {
         };
         let found = payments(&rig).await;
         let other = found.iter().find(|row| row.lease.is_none()).unwrap();
-        assert_eq!((other.facts.amount_sat, other.loose.books.received_sat, other.index), (4000, 4000, 5));
+        assert_eq!(
+            (other.facts.amount_sat, other.loose.books.received_sat, other.index),
+            (4000, 4000, 5)
+        );
         assert_eq!(rig.lease(&lease).await.doc.standing.credits.len(), 1);
         let before = rig.events(lease.as_str()).await;
         assert_eq!(rescan(&rig).await.found, 0);

@@ -134,8 +134,8 @@ impl Watch {
         }
         let end = row.first_unused().saturating_add(loaded.ahead);
         loaded.extend(&mut self.set, Branch::External, end);
-        // Change is only ever sent to the first internal indexes.
-        loaded.extend(&mut self.set, Branch::Internal, LOOKAHEAD);
+        let change = row.next_internal.saturating_add(LOOKAHEAD);
+        loaded.extend(&mut self.set, Branch::Internal, change);
         Ok(())
     }
 

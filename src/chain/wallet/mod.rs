@@ -3,10 +3,9 @@
 //! and following the chain does without it. Called by `worker::wallet`, `check` and the payouts.
 
 mod answer;
+mod ensure;
 mod error;
 mod plan;
-
-use std::time::Duration;
 
 use bitcoin::{Address, OutPoint, Psbt, ScriptBuf};
 use data_encoding::BASE64;
@@ -15,10 +14,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use self::answer::{
-    AddressAnswer, DescriptorAnswer, DescriptorsAnswer, FilledAnswer, FolderAnswer, ImportAnswer,
-    InfoAnswer, TipAnswer, UnspentAnswer,
+    AddressAnswer, DescriptorAnswer, DescriptorsAnswer, FilledAnswer, FolderAnswer, InfoAnswer,
+    UnspentAnswer,
 };
-use self::plan::{Import, Mark};
 use super::bitcoind::Bitcoind;
 use super::rpc::{Rpc, unusable};
 
@@ -27,12 +25,8 @@ pub use error::WalletError;
 /// The largest range that the node imports for a descriptor.
 pub const LARGEST_RANGE: u32 = 1_000_000;
 
-/// How long the node may search the chain while we wait. It goes on when we do not.
-const SCAN_TIMEOUT: Duration = Duration::from_secs(86_400);
 /// More confirmations than there can be.
 const ANY_DEPTH: u32 = 9_999_999;
-/// `RPC_WALLET_ALREADY_LOADED`.
-const LOADED_ALREADY: i64 = -35;
 
 /// A coin of ours that is unspent in the chain (`listunspent`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,40 +100,6 @@ impl WatchOnly {
         Ok(if there { Standing::Unloaded } else { Standing::Missing })
     }
 
-    /// Makes the wallet or loads it, checks that it is what it should be, and imports what it
-    /// lacks. `scan_from` is the Unix time in seconds of the oldest block whose payments matter:
-    /// from there the chain is searched for coins that may have been paid, which takes as long as
-    /// it takes. To drop it then is harmless: the next call sees what was not searched.
-    ///
-    /// # Errors
-    /// A wallet that has private keys or descriptors that are not wanted is refused and left as
-    /// it is.
-    pub async fn ensure(&self, wanted: &[Wanted], scan_from: u64) -> Result<(), WalletError> {
-        self.open().await?;
-        self.check(wanted).await?;
-        let held = self.held().await?;
-        let tip: TipAnswer = self.ask_node("getblockchaininfo", json!([])).await?;
-        let mut imports = Vec::new();
-        for wanted in wanted {
-            let parsed = parse(&wanted.descriptor);
-            let held = held.iter().find(|held| parse(&held.desc) == parsed);
-            let first = self.first_address(&wanted.descriptor).await?;
-            let mark = self.mark(&first).await?;
-            let end = held.and_then(|held| held.range).map(|(_, last)| last.saturating_add(1));
-            if let Some(import) = plan::due(wanted, scan_from, end, mark, tip.mediantime) {
-                imports.push((wanted, first, import));
-            }
-        }
-        if imports.is_empty() {
-            return Ok(());
-        }
-        self.import(imports.iter().map(|(wanted, _, import)| request(wanted, import))).await?;
-        for (_, first, import) in &imports {
-            let () = self.ask("setlabel", json!([first, import.mark.label()])).await?;
-        }
-        Ok(())
-    }
-
     /// How far a search of the chain is, in percent; `None` when the wallet is ready.
     ///
     /// # Errors
@@ -154,20 +114,19 @@ impl WatchOnly {
         }
     }
 
-    /// Refuses a wallet that is not a watch-only one of these descriptors. Changes nothing.
+    /// Refuses a wallet that is not a watch-only one of these descriptors, or of some of them.
+    /// Changes nothing.
     ///
     /// # Errors
     /// What is wrong with it; [`WalletError::Scanning`] while it is not to be asked.
-    pub async fn check(&self, wanted: &[Wanted]) -> Result<(), WalletError> {
-        let name = self.name.clone();
-        if let Some(percent) = self.scanning().await? {
-            return Err(WalletError::Scanning { name, percent });
-        }
-        let known: Vec<_> = wanted.iter().map(|wanted| parse(&wanted.descriptor)).collect();
+    pub async fn check(&self, wanted: impl Iterator<Item = &str>) -> Result<(), WalletError> {
+        self.idle().await?;
+        let known: Vec<_> = wanted.map(parse).collect();
         for held in self.held().await? {
             let parsed = parse(&held.desc);
             if parsed.is_none() || !known.contains(&parsed) {
-                return Err(WalletError::Foreign { name, descriptor: shortened(&held.desc) });
+                let (name, descriptor) = (self.name.clone(), shortened(&held.desc));
+                return Err(WalletError::Foreign { name, descriptor });
             }
         }
         Ok(())
@@ -214,63 +173,17 @@ impl WatchOnly {
         Ok(answer.is_ours())
     }
 
-    async fn open(&self) -> Result<(), WalletError> {
-        match self.standing().await? {
-            Standing::Loaded => Ok(()),
-            Standing::Unloaded => {
-                // It reads the blocks since it was last loaded.
-                let params = json!({ "filename": self.name });
-                match self.node.call_within::<Value>(SCAN_TIMEOUT, "loadwallet", params).await {
-                    Err(error) if error.code() != Some(LOADED_ALREADY) => {
-                        Err(WalletError::of(error, &self.name))
-                    }
-                    _ => Ok(()),
-                }
-            }
-            Standing::Missing => {
-                let params = json!({
-                    "wallet_name": self.name,
-                    "disable_private_keys": true,
-                    "blank": true,
-                    "descriptors": true,
-                    "load_on_startup": true,
-                });
-                self.ask_node::<Value>("createwallet", params).await.map(drop)
-            }
+    /// It is what it should be, and searches nothing.
+    async fn idle(&self) -> Result<(), WalletError> {
+        match self.scanning().await? {
+            None => Ok(()),
+            Some(percent) => Err(WalletError::Scanning { name: self.name.clone(), percent }),
         }
     }
 
     async fn held(&self) -> Result<Vec<DescriptorAnswer>, WalletError> {
         let answer: DescriptorsAnswer = self.ask("listdescriptors", json!([])).await?;
         Ok(answer.descriptors)
-    }
-
-    async fn first_address(&self, descriptor: &str) -> Result<String, WalletError> {
-        let params = json!([descriptor, [0, 0]]);
-        let addresses: Vec<String> = self.ask_node("deriveaddresses", params).await?;
-        let none = || WalletError::Node(unusable("deriveaddresses", &"no address"));
-        addresses.into_iter().next().ok_or_else(none)
-    }
-
-    async fn mark(&self, address: &str) -> Result<Option<Mark>, WalletError> {
-        let answer: AddressAnswer = self.ask("getaddressinfo", json!([address])).await?;
-        Ok(answer.labels.iter().find_map(|label| Mark::read(label)))
-    }
-
-    /// One call for all, so that the chain is searched once.
-    async fn import(&self, requests: impl Iterator<Item = Value>) -> Result<(), WalletError> {
-        let params = json!([requests.collect::<Vec<_>>()]);
-        let method = "importdescriptors";
-        let answers = self.wallet.call_within(SCAN_TIMEOUT, method, params).await;
-        let answers: Vec<ImportAnswer> =
-            answers.map_err(|error| WalletError::of(error, &self.name))?;
-        match answers.into_iter().find(|answer| !answer.success) {
-            None => Ok(()),
-            Some(failed) => {
-                let detail = failed.error.map_or("no reason".to_owned(), |fault| fault.message);
-                Err(WalletError::Import { name: self.name.clone(), detail })
-            }
-        }
     }
 
     async fn ask<T: DeserializeOwned>(
@@ -288,15 +201,6 @@ impl WatchOnly {
     ) -> Result<T, WalletError> {
         self.node.call(method, params).await.map_err(|error| WalletError::of(error, &self.name))
     }
-}
-
-fn request(wanted: &Wanted, import: &Import) -> Value {
-    json!({
-        "desc": wanted.descriptor,
-        "range": [0, import.end.saturating_sub(1)],
-        "internal": wanted.internal,
-        "timestamp": import.since.map_or(json!("now"), Value::from),
-    })
 }
 
 /// Descriptors are compared by what they say: the node writes `h` where others write `'`.

@@ -22,7 +22,8 @@ impl Mark {
     }
 
     pub(super) fn read(label: &str) -> Option<Self> {
-        let (end, rest) = label.strip_prefix(WORD)?.strip_prefix(" below ")?.split_once(", from ")?;
+        let (end, rest) =
+            label.strip_prefix(WORD)?.strip_prefix(" below ")?.split_once(", from ")?;
         let (from, at) = rest.split_once(", at ")?;
         Some(Self { end: end.parse().ok()?, from: from.parse().ok()?, at: at.parse().ok()? })
     }

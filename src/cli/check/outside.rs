@@ -3,16 +3,17 @@
 
 use secrecy::ExposeSecret as _;
 
-use super::{Line, right};
+use super::{Line, payouts, right, wrong_line as wrong};
 use crate::chain::{BlockSource as _, ChainError};
 use crate::cli::serve;
 use crate::config::{Config, Database};
 use crate::daemon::connect;
+use crate::db::keychain::KeychainRow;
 use crate::db::{self, Db, DbError, OpenOptions};
 
 pub(super) async fn look(config: &Config) -> Vec<Line> {
     let (database, stored) = database(config).await;
-    let mut lines = match node(config, stored).await {
+    let mut lines = match node(config, &stored).await {
         Ok(lines) => lines,
         Err(error) => vec![wrong("node", format!("{error:#}"))],
     };
@@ -20,12 +21,15 @@ pub(super) async fn look(config: &Config) -> Vec<Line> {
     lines
 }
 
-fn wrong(subject: &'static str, detail: String) -> Line {
-    Line { subject, ok: false, detail }
+/// What the database has.
+#[derive(Default)]
+struct Stored {
+    /// The height of the tip.
+    tip: Option<u32>,
+    keychains: Vec<KeychainRow>,
 }
 
-/// `stored` is the height of the tip in the database.
-async fn node(config: &Config, stored: Option<u32>) -> anyhow::Result<Vec<Line>> {
+async fn node(config: &Config, stored: &Stored) -> anyhow::Result<Vec<Line>> {
     let node = connect(&config.bitcoind)?;
     let state = node.node_state().await?;
     state.check_network(config.bitcoind.network)?;
@@ -38,19 +42,20 @@ async fn node(config: &Config, stored: Option<u32>) -> anyhow::Result<Vec<Line>>
         format!("{}; {} at block {}; {pruned}", state.subversion, state.chain, state.tip.height),
     )];
     // What is to be read next may be gone already.
-    if let (Some(stored), Some(lowest)) = (stored, state.prune_height)
-        && stored + 1 < lowest
+    if let (Some(tip), Some(lowest)) = (stored.tip, state.prune_height)
+        && tip + 1 < lowest
     {
-        let gone = format!("it has pruned block {} that is to be read next", stored + 1);
+        let gone = format!("it has pruned block {} that is to be read next", tip + 1);
         lines.push(wrong("node", gone));
     }
     let now =
         serve::clock(config).map(|clock| clock.now()).map_err(|exit| anyhow::anyhow!("{exit}"))?;
     let max_age_s = config.bitcoind.max_tip_age_s.unwrap_or(u64::MAX);
-    if let Some(doubt) = state.doubt(stored, now, max_age_s) {
+    if let Some(doubt) = state.doubt(stored.tip, now, max_age_s) {
         lines.push(wrong("node", format!("{doubt}: nothing is credited until that has passed")));
     }
     lines.extend(node.probe_rest().await.map(rest));
+    lines.push(payouts::look(config, &node, &stored.keychains).await);
     Ok(lines)
 }
 
@@ -63,26 +68,31 @@ fn rest(answer: Result<(), ChainError>) -> Line {
     }
 }
 
-async fn database(config: &Config) -> (Line, Option<u32>) {
+async fn database(config: &Config) -> (Line, Stored) {
     const SUBJECT: &str = "database";
     if let Database::Sqlite(file) = &config.database
         && !file.exists()
     {
-        return (right(SUBJECT, format!("{}: made on the first start", file.display())), None);
+        return (
+            right(SUBJECT, format!("{}: made on the first start", file.display())),
+            Stored::default(),
+        );
     }
     match read(config).await {
         Ok(stored) => {
-            let tip = stored.map_or("no block yet".into(), |height| format!("at block {height}"));
+            let tip =
+                stored.tip.map_or("no block yet".into(), |height| format!("at block {height}"));
             let schema = db::migrate::known();
             (right(SUBJECT, format!("schema version {schema}, {tip}")), stored)
         }
-        Err(error) => (wrong(SUBJECT, error.to_string()), None),
+        Err(error) => (wrong(SUBJECT, error.to_string()), Stored::default()),
     }
 }
 
-async fn read(config: &Config) -> Result<Option<u32>, DbError> {
+async fn read(config: &Config) -> Result<Stored, DbError> {
     let url = config.database.url();
     let db = Db::open_read_only(url.expose_secret(), OpenOptions::default()).await?;
     let mut conn = db.read().await?;
-    Ok(db::chain::tip(&mut conn).await?.map(|tip| tip.height))
+    let tip = db::chain::tip(&mut conn).await?.map(|tip| tip.height);
+    Ok(Stored { tip, keychains: db::keychain::list(&mut conn).await? })
 }

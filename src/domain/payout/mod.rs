@@ -53,6 +53,11 @@ impl PayoutState {
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == text)
     }
+
+    /// True while no transaction fixes it.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Waiting | Self::Due)
+    }
 }
 
 /// What a subject owes to one recipient, whatever has left already.

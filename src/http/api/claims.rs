@@ -10,9 +10,11 @@ use utoipa_axum::routes;
 use super::leases::checked_address;
 use crate::app::change_claim::ChangeClaim;
 use crate::app::view::{self, LeaseView, Scene};
+use crate::app::view_payout::{self, PayoutView};
 use crate::app::{Code, Refusal};
 use crate::db::claim::Claim;
 use crate::db::lease::LeaseRow;
+use crate::db::payout::Filter;
 use crate::db::{self, Conn, DbError};
 use crate::domain::ids::LeaseId;
 use crate::domain::time::Timestamp;
@@ -43,6 +45,8 @@ struct ClaimView {
     refundable_sat: u64,
     /// Went back.
     refunded_sat: u64,
+    /// What goes back, newest first, at most 200: where each payout stands, and its transaction.
+    payouts: Vec<PayoutView>,
     /// Where refunds go.
     refund_address: Option<String>,
     /// Where payouts go.
@@ -96,7 +100,9 @@ impl Part {
 struct Sums {
     received_sat: u64,
     held_sat: u64,
+    credited_sat: u64,
     refundable_sat: u64,
+    refunded_sat: u64,
     banked_s: u64,
 }
 
@@ -108,10 +114,13 @@ impl Sums {
             let Some(last) = rows.last() else { return Ok(sums) };
             after = last.facts.id.to_string();
             for row in &rows {
-                let books = row.doc.standing.books(scene.now);
+                let books = row.doc.books(scene.now);
                 sums.received_sat += books.received_sat;
                 sums.held_sat += books.held_sat;
-                sums.refundable_sat += books.refundable_sat;
+                sums.credited_sat += books.prepaid_sat + books.earned_sat;
+                // What is too small to be paid now is still the holder's.
+                sums.refundable_sat += books.refundable_sat + books.dust_sat;
+                sums.refunded_sat += books.refunded_sat;
                 sums.banked_s += view::lease(row, scene).banked_s;
             }
         }
@@ -124,16 +133,19 @@ async fn show(state: &HttpState, claim: Claim, part: &Part) -> Result<ClaimView,
     let mut conn = state.db.snapshot().await?;
     let rows = db::lease::list_of_claim(&mut conn, &claim.id, before, limit).await?;
     let sums = Sums::of(&mut conn, &claim.id, &scene).await?;
+    let filter = Filter { claim: Some(claim.id.clone()), ..Filter::default() };
+    let payouts = db::payout::list(&mut conn, &filter, MOST).await?;
     drop(conn);
     let full = u32::try_from(rows.len()).is_ok_and(|count| count >= limit);
     let cursor = |row: &LeaseRow| format!("{}.{}", row.facts.created_at.millis(), row.facts.id);
     Ok(ClaimView {
         received_sat: sums.received_sat,
         held_sat: sums.held_sat,
-        credited_sat: sums.received_sat - sums.held_sat - sums.refundable_sat,
+        credited_sat: sums.credited_sat,
         banked_s: sums.banked_s,
         refundable_sat: sums.refundable_sat,
-        refunded_sat: 0,
+        refunded_sat: sums.refunded_sat,
+        payouts: payouts.iter().map(view_payout::payout).collect(),
         refund_address: claim.refund_address,
         payout_address: claim.payout_address,
         leases: rows.iter().map(|row| view::lease(row, &scene)).collect(),

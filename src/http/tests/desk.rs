@@ -13,17 +13,24 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::app::api_keys::CreateKey;
-use crate::app::readiness::{NodeNow, Readiness, ReadinessSender};
+use crate::app::readiness::{NodeNow, Readiness, ReadinessReceiver, ReadinessSender};
 use crate::app::shop::Shop;
+use crate::app::submit_batch::Approval;
+use crate::app::wallet_state::{WalletReceiver, WalletState};
+use crate::chain::bitcoind::Bitcoind;
+use crate::chain::rpc::Login;
+use crate::chain::wallet::WatchOnly;
 use crate::db::testing::each_place;
 use crate::domain::bearer::{ClaimSecret, api_key, token_hash};
 use crate::domain::ids::InvoiceId;
 use crate::domain::jwk::SigningKey;
+use crate::domain::payout::fee::FeePolicy;
 use crate::domain::resource::Terms;
 use crate::domain::resource::tests::gpu;
 use crate::http::{self, HttpState, limits, source};
 use crate::keys::Keys;
 use crate::live::Live;
+use crate::payout::{Batcher, Rules};
 use crate::worker::rig::Rig;
 
 /// Where requests come from when they do not say.
@@ -67,6 +74,28 @@ pub fn at_desk_with(terms: Terms, set: impl Fn(&mut HttpState), body: impl Async
     });
 }
 
+/// One whose node is away.
+fn batcher(rig: &Rig, readiness: ReadinessReceiver, wallet: WalletReceiver) -> Batcher {
+    let login = Login::Cookie("no-cookie".into());
+    let node = Arc::new(Bitcoind::new("http://127.0.0.1:1", login, None).unwrap());
+    Batcher {
+        db: rig.db.clone(),
+        clock: rig.clock.clone(),
+        watch_only: WatchOnly::new(&node, "none".into()),
+        node,
+        wallet,
+        readiness,
+        policy: rig.shop.policy.clone(),
+        rules: Rules {
+            fee_policy: FeePolicy::Recipient,
+            max_fee_pct: 20,
+            approval: Approval { required: false, above_sat: 0 },
+        },
+        network: bitcoin::Network::Regtest,
+        keychain_id: 1,
+    }
+}
+
 impl Desk {
     pub fn new(rig: Rig, set: impl Fn(&mut HttpState)) -> Self {
         let now = Readiness { node: NodeNow::Trusted, ..Readiness::default() };
@@ -74,12 +103,16 @@ impl Desk {
         let signing = SigningKey::new(secp256k1::SecretKey::from_slice(&[5; 32]).unwrap());
         let published = vec![signing.verifying()];
         let claim_secret = ClaimSecret::new([6; 32]);
+        let wallet = watch::channel(WalletState::default()).1;
+        let batcher = batcher(&rig, readiness.clone(), wallet.clone());
         let mut state = HttpState {
             db: rig.db.clone(),
             clock: rig.clock.clone(),
             shop: rig.shop.clone(),
             keys: Arc::new(Keys { signing, published, claim_secret }),
             readiness,
+            wallet,
+            batcher: Arc::new(batcher),
             token_ttl_s: 300,
             sources: Arc::new(source::Sources::default()),
             limits: Arc::new(limits::Limits::new(1000)),

@@ -49,6 +49,7 @@ fn a_new_keychain_starts_at_0_and_all_others_far_beyond_what_is_known() {
         next_index,
         highest_seen,
         recovery: Some(recovery),
+        next_internal: 0,
     };
     assert_eq!(reach.next_index(&row(Recovery::New, 0, None)), 0);
     assert_eq!(reach.next_index(&row(Recovery::New, 0, Some(7))), 108);

@@ -153,8 +153,9 @@ async fn check_leases(conn: &mut Conn, ledger: &[LedgerRow]) {
         let received_sat: u64 = counting.map(|line| line.amount_sat).sum();
         let books = row.doc.booked;
         assert_eq!(books.received_sat, received_sat, "{id}: not all its money is booked");
-        let places = books.held_sat + books.prepaid_sat + books.earned_sat + books.refundable_sat;
-        assert_eq!(places, received_sat, "{id}: {books:?}");
+        let here = books.held_sat + books.prepaid_sat + books.earned_sat + books.refundable_sat;
+        let places = here + books.refunded_sat + books.dust_sat;
+        assert_eq!(places, received_sat + books.lost_sat, "{id}: {books:?}");
 
         let booked = |account: Account| -> i64 {
             let of = |line: &&LedgerRow| line.subject == id.as_str() && line.account == account;
@@ -166,6 +167,9 @@ async fn check_leases(conn: &mut Conn, ledger: &[LedgerRow]) {
         assert_eq!(booked(Account::Prepaid), -signed(books.prepaid_sat), "{id}");
         assert_eq!(booked(Account::Earned), -signed(books.earned_sat), "{id}");
         assert_eq!(booked(Account::Refundable), -signed(books.refundable_sat), "{id}");
+        assert_eq!(booked(Account::Refunded), -signed(books.refunded_sat), "{id}");
+        assert_eq!(booked(Account::Dust), -signed(books.dust_sat), "{id}");
+        assert_eq!(booked(Account::Lost), signed(books.lost_sat), "{id}");
     }
 }
 

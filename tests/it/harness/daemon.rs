@@ -86,6 +86,16 @@ pub fn each_with(config: &str, body: impl Fn(&mut Shop) + Sync) {
     each_place(async |place| in_shop(place, config, &body));
 }
 
+/// As [`each_with`], with addresses of `descriptor`.
+pub fn each_of(descriptor: &str, config: &str, body: impl Fn(&mut Shop) + Sync) {
+    each_place(async |place| in_shop_of(place, Some(descriptor), config, &body));
+}
+
+/// As [`each_of`], on SQLite only.
+pub fn once_of(descriptor: &str, config: &str, body: impl Fn(&mut Shop) + Sync) {
+    on_sqlite(async |place| in_shop_of(place, Some(descriptor), config, &body));
+}
+
 /// Runs `body` with a shop on SQLite only: for what does not reach the database's dialect.
 pub fn once(body: impl Fn(&mut Shop) + Sync) {
     on_sqlite(async |place| in_shop(place, "", &body));
@@ -97,10 +107,19 @@ pub fn once_with(config: &str, body: impl Fn(&mut Shop) + Sync) {
 }
 
 fn in_shop(place: &Place, config: &str, body: &(impl Fn(&mut Shop) + Sync + ?Sized)) {
+    in_shop_of(place, None, config, body);
+}
+
+fn in_shop_of(
+    place: &Place,
+    descriptor: Option<&str>,
+    config: &str,
+    body: &(impl Fn(&mut Shop) + Sync + ?Sized),
+) {
     // The shop blocks; a thread of its own keeps it off the test's runtime.
     std::thread::scope(|scope| {
         let run = || {
-            let mut shop = Shop::new(place.url(), place.folder(), config);
+            let mut shop = Shop::new(place.url(), place.folder(), descriptor, config);
             shop.start();
             body(&mut shop);
             shop.check_books();
@@ -113,13 +132,13 @@ fn in_shop(place: &Place, config: &str, body: &(impl Fn(&mut Shop) + Sync + ?Siz
 }
 
 impl Shop {
-    pub(super) fn new(database: &str, folder: &Path, more: &str) -> Self {
+    pub(super) fn new(database: &str, folder: &Path, descriptor: Option<&str>, more: &str) -> Self {
         // Fails only when another test of this process was first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let node = Bitcoind::start();
         // A reorg must not make the coins that pay immature again.
         node.mine(20);
-        let descriptor = public_descriptor(&node);
+        let descriptor = descriptor.map_or_else(|| public_descriptor(&node), str::to_owned);
         let shop = Self {
             node,
             folder: folder.to_owned(),

@@ -8,6 +8,7 @@ pub mod books;
 pub mod cut;
 pub mod daemon;
 pub mod pair;
+pub mod payouts;
 pub mod peers;
 mod rpc;
 pub mod signer;

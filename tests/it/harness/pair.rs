@@ -28,7 +28,7 @@ pub fn pair_with(config: &str, body: impl Fn(&mut Pair) + Sync) {
             let run = || {
                 // So that a session tells whose it is.
                 let url = |name| format!("{}?application_name={name}", place.url());
-                let mut a = Shop::new(&url("first"), place.folder(), config);
+                let mut a = Shop::new(&url("first"), place.folder(), None, config);
                 a.start();
                 a.stop();
                 let b = a.second(&url("second"), config);

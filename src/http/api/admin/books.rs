@@ -10,6 +10,7 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::app::wallet_state::wallet_name;
 use crate::db;
 use crate::http::api::page::{Limit, Listed, Page, before, no_cursor};
 use crate::http::auth::{Operator, Scope};
@@ -137,9 +138,10 @@ async fn export(State(state): State<HttpState>, operator: Operator) -> Result<Re
 }
 
 /// Keychains: what was issued, what got money, and the gap limit that a wallet needs to see all
-/// of it. Scope `read`.
+/// of it; how the node's watch-only wallet, which payouts are made with, is doing (`unknown`,
+/// `ready`, `scanning`, `failing`). Scope `read`.
 #[utoipa::path(get, path = "/v1/admin/wallet", tag = "admin",
-    responses((status = 200, description = "{keychains}", body = Object),
+    responses((status = 200, description = "{keychains, watch_only: {name, state, detail}}", body = Object),
         (status = 401, description = "unauthorized", body = ProblemBody)))]
 async fn wallet(
     State(state): State<HttpState>,
@@ -148,7 +150,9 @@ async fn wallet(
     operator.may(Scope::Read)?;
     let mut conn = state.db.read().await?;
     let mut keychains = Vec::new();
-    for row in db::keychain::list(&mut conn).await? {
+    let rows = db::keychain::list(&mut conn).await?;
+    let name = rows.first().map(|row| wallet_name(&row.identity));
+    for row in rows {
         keychains.push(json!({
             "keychain": row.id,
             "issues": row.id == state.shop.keychain_id,
@@ -159,7 +163,9 @@ async fn wallet(
             "import_range": [0, row.first_unused() + LOOKAHEAD],
         }));
     }
-    Ok(Json(json!({ "keychains": keychains })))
+    let state = state.wallet.borrow().clone();
+    let watch_only = json!({ "name": name, "state": state.as_str(), "detail": state.detail() });
+    Ok(Json(json!({ "keychains": keychains, "watch_only": watch_only })))
 }
 
 /// What operators did, newest first. Scope `read`.

@@ -5,6 +5,7 @@ mod catalog;
 mod keys;
 mod leases;
 mod payments;
+mod payouts;
 pub(super) mod rescan;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -15,6 +16,7 @@ pub(super) fn router() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new()
         .merge(leases::router())
         .merge(payments::router())
+        .merge(payouts::router())
         .merge(books::router())
         .merge(keys::router())
         .merge(catalog::router())

@@ -169,6 +169,12 @@ impl Bitcoind {
         self.start_again();
     }
 
+    /// As [`Bitcoind::restart`], with one more option from here on.
+    pub fn restart_with(&mut self, arg: &str) {
+        self.args.push(arg.to_owned());
+        self.restart();
+    }
+
     /// Restarts it with an empty mempool. The wallet gives up its unconfirmed transactions, since
     /// otherwise it would send them again.
     pub fn clear_mempool(&mut self) {
@@ -222,15 +228,23 @@ impl Bitcoind {
     /// # Panics
     /// When the call fails.
     pub fn call_wallet(&self, wallet: &str, method: &str, params: Value) -> Value {
-        let path = format!("/wallet/{wallet}");
-        rpc::call(self.port, &self.cookie_file(), &path, method, &params)
+        self.try_call_wallet(wallet, method, params.clone())
             .unwrap_or_else(|fault| panic!("{method} {params}: {fault:?}"))
+    }
+
+    /// As [`Bitcoind::call_wallet`], with the failure as an answer.
+    pub fn try_call_wallet(
+        &self,
+        wallet: &str,
+        method: &str,
+        params: Value,
+    ) -> Result<Value, Fault> {
+        rpc::call(self.port, &self.cookie_file(), &format!("/wallet/{wallet}"), method, &params)
     }
 
     /// As [`Bitcoind::wallet`], with the failure as an answer.
     pub fn try_wallet(&self, method: &str, params: Value) -> Result<Value, Fault> {
-        let path = format!("/wallet/{WALLET}");
-        rpc::call(self.port, &self.cookie_file(), &path, method, &params)
+        self.try_call_wallet(WALLET, method, params)
     }
 }
 

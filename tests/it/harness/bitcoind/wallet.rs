@@ -120,21 +120,31 @@ impl Bitcoind {
         self.send_many(&[(&self.new_address(), 10_000)])
     }
 
-    /// Lets the wallet give up a transaction of its own, so that it never sends it again.
+    /// Lets the wallets give up a transaction, also one that pays them, so that they never send it
+    /// again.
     pub(super) fn abandon(&self, txid_: &Txid) {
-        // Somebody else's needs no giving up.
-        if self.try_wallet("gettransaction", json!([txid_])).is_ok() {
-            self.wallet("abandontransaction", json!([txid_]));
+        for wallet in self.loaded_wallets() {
+            // Somebody else's needs no giving up.
+            if self.try_call_wallet(&wallet, "gettransaction", json!([txid_])).is_ok() {
+                self.call_wallet(&wallet, "abandontransaction", json!([txid_]));
+            }
         }
     }
 
     pub(super) fn abandon_unconfirmed(&self) {
-        let list = self.wallet("listtransactions", json!(["*", 1000]));
-        for entry in list.as_array().unwrap() {
-            if entry["confirmations"] == 0 && entry["abandoned"] == false {
-                self.abandon(&txid(&entry["txid"]));
+        for wallet in self.loaded_wallets() {
+            let list = self.call_wallet(&wallet, "listtransactions", json!(["*", 1000]));
+            for entry in list.as_array().unwrap() {
+                if entry["confirmations"] == 0 && entry["abandoned"] != true {
+                    self.abandon(&txid(&entry["txid"]));
+                }
             }
         }
+    }
+
+    fn loaded_wallets(&self) -> Vec<String> {
+        let list = self.call("listwallets", json!([]));
+        list.as_array().unwrap().iter().map(text).collect()
     }
 }
 
