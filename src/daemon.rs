@@ -17,9 +17,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::api_keys::CreateKey;
 use crate::app::apply_catalog::{ApplyCatalog, Fate};
+use crate::app::owe::JudgeAll;
 use crate::app::readiness::{Readiness, ReadinessReceiver};
 use crate::app::register::{Register, Registered};
 use crate::app::rescan::{self, RescanHandle};
+use crate::app::settle::Ground;
 use crate::app::shop::{Limits, Shop};
 use crate::app::submit_batch::Approval;
 use crate::app::wallet_state::{WalletReceiver, WalletSender, WalletState, wallet_name};
@@ -115,6 +117,8 @@ impl Daemon {
         let keychain_id = register(&db, &clock, &config, keychain.clone(), recovered).await?;
         apply_catalog(&db, &clock, catalog).await?;
         bootstrap_key(&db, &clock, &config.admin.bootstrap_key_file).await?;
+        let ground = Ground { policy: config.policy.clone(), now: clock.now(), trusted: false };
+        db.write(JudgeAll { ground }).await?;
         let shop = Arc::new(Shop {
             policy: config.policy.clone(),
             limits: Limits {

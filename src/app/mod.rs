@@ -4,6 +4,7 @@
 pub mod abandon_batch;
 pub mod act_on_lease;
 pub mod add_invoice;
+pub mod adopt_payment;
 pub mod api_keys;
 pub mod apply_block;
 pub mod apply_catalog;
@@ -17,7 +18,7 @@ pub mod error;
 pub mod idempotent;
 pub mod issue;
 pub mod operate;
-mod owe;
+pub mod owe;
 pub mod read;
 pub mod readiness;
 pub mod record_batch;

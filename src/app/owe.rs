@@ -1,9 +1,9 @@
 //! Writes what is owed to whom: the payouts of a lease or of a payment without one, as far as they
 //! follow from the facts. Part of settling; whatever changes a payout ends here.
-//! Never pays: that is `app::batches` and the operator's signature.
+//! Never pays: that is a batch and the operator's signature.
 
 use crate::db::payout::PayoutRow;
-use crate::db::{self, DbError, Tx};
+use crate::db::{self, DbError, Tx, WriteItem};
 use crate::domain::event::EventKind;
 use crate::domain::ids::{InvoiceId, PayoutId};
 use crate::domain::payout::{Account, Open, Owed, Paying, Payout, PayoutState, plan};
@@ -51,7 +51,7 @@ pub(super) async fn owe(
         addresses.extend(books.open(open, row).await?);
     }
     for address in addresses {
-        books.judge(&address).await?;
+        judge(books.tx, ground, &address).await?;
     }
     books.alarm(before, &plan.accounts);
     Ok(plan.accounts)
@@ -85,7 +85,7 @@ impl Payouts<'_> {
             PayoutState::Broadcast => (EventKind::PayoutBroadcast, format!("broadcast {txid}")),
             _ => (EventKind::PayoutPrepared, format!("prepared {batch}")),
         };
-        self.tell(row, kind, announced, Some(paying));
+        tell(self.tx, self.ground, row, (kind, announced, Some(paying)));
         if *row != before {
             db::payout::record(self.tx.conn(), row).await?;
         }
@@ -152,54 +152,6 @@ impl Payouts<'_> {
         }
     }
 
-    /// Whether what can leave to an address is enough together.
-    async fn judge(&mut self, address: &str) -> Result<(), DbError> {
-        let sum = db::payout::ready_sat(self.tx.conn(), address).await?;
-        let enough = sum >= self.ground.policy.min_payout_sat;
-        let (from, to) = match enough {
-            true => (PayoutState::Waiting, PayoutState::Due),
-            false => (PayoutState::Due, PayoutState::Waiting),
-        };
-        for mut row in db::payout::list_open_to(self.tx.conn(), address, from).await? {
-            if row.ready_sat == 0 {
-                continue;
-            }
-            row.state = to;
-            match enough {
-                true => self.tell(&mut row, EventKind::PayoutDue, "due".into(), None),
-                false => row.announced = "waiting".into(),
-            }
-            db::payout::record(self.tx.conn(), &row).await?;
-        }
-        Ok(())
-    }
-
-    /// Tells where a payout stands, once.
-    fn tell(
-        &mut self,
-        row: &mut PayoutRow,
-        kind: EventKind,
-        announced: String,
-        paying: Option<&Paying>,
-    ) {
-        if row.announced == announced {
-            return;
-        }
-        row.announced = announced;
-        let data = serde_json::json!({
-            "payout": row.facts.id,
-            "kind": row.kind,
-            "lease": row.subject.starts_with("lse_").then_some(&row.subject),
-            "payment": row.subject.starts_with("pay_").then_some(&row.subject),
-            "resource": row.resource,
-            "amount_sat": row.facts.amount_sat,
-            "batch": paying.map(|paying| &paying.batch),
-            "txid": paying.map(|paying| paying.txid),
-        });
-        let (id, resource) = (row.facts.id.as_str(), row.resource.as_deref());
-        self.tx.event(event(kind, self.ground.now, id, resource, data));
-    }
-
     /// More has left than came: somebody has to know.
     fn alarm(&mut self, before: &[Account], after: &[Account]) {
         let lost = |accounts: &[Account]| accounts.iter().map(Account::lost_sat).sum::<u64>();
@@ -217,6 +169,71 @@ impl Payouts<'_> {
             "lost_sat": new,
         });
         self.tx.event(event(EventKind::PayoutLost, self.ground.now, id, resource, data));
+    }
+}
+
+/// Whether what can leave to an address is enough together: then all of it is due.
+async fn judge(tx: &mut Tx, ground: &Ground, address: &str) -> Result<(), DbError> {
+    let sum = db::payout::ready_sat(tx.conn(), address).await?;
+    let enough = sum >= ground.policy.min_payout_sat;
+    let (from, to) = match enough {
+        true => (PayoutState::Waiting, PayoutState::Due),
+        false => (PayoutState::Due, PayoutState::Waiting),
+    };
+    for mut row in db::payout::list_open_to(tx.conn(), address, from).await? {
+        if row.ready_sat == 0 {
+            continue;
+        }
+        row.state = to;
+        match enough {
+            true => tell(tx, ground, &mut row, (EventKind::PayoutDue, "due".into(), None)),
+            false => row.announced = "waiting".into(),
+        }
+        db::payout::record(tx.conn(), &row).await?;
+    }
+    Ok(())
+}
+
+/// Tells where a payout stands, once.
+fn tell(
+    tx: &mut Tx,
+    ground: &Ground,
+    row: &mut PayoutRow,
+    (kind, announced, paying): (EventKind, String, Option<&Paying>),
+) {
+    if row.announced == announced {
+        return;
+    }
+    row.announced = announced;
+    let data = serde_json::json!({
+        "payout": row.facts.id,
+        "kind": row.kind,
+        "lease": row.subject.starts_with("lse_").then_some(&row.subject),
+        "payment": row.subject.starts_with("pay_").then_some(&row.subject),
+        "resource": row.resource,
+        "amount_sat": row.facts.amount_sat,
+        "batch": paying.map(|paying| &paying.batch),
+        "txid": paying.map(|paying| paying.txid),
+    });
+    let (id, resource) = (row.facts.id.as_str(), row.resource.as_deref());
+    tx.event(event(kind, ground.now, id, resource, data));
+}
+
+/// Judges everything that is open once more: at a start the minimum may be another.
+pub struct JudgeAll {
+    /// Rules and clock.
+    pub ground: Ground,
+}
+
+impl WriteItem for JudgeAll {
+    type Out = ();
+    type Error = DbError;
+
+    async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
+        for address in db::payout::open_addresses(tx.conn()).await? {
+            judge(tx, &self.ground, &address).await?;
+        }
+        Ok(())
     }
 }
 

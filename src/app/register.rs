@@ -48,6 +48,8 @@ impl Register {
         if db::meta::remove(tx, db::meta::BACKUP_AT).await? || self.recovered {
             tracing::warn!("a restored database: nothing is sold until the chain was searched");
             db::keychain::begin_recovery(tx.conn()).await?;
+            let now = self.now.millis().to_string();
+            db::meta::record(tx, db::meta::PAYOUTS_HELD_AT, &now).await?;
         }
         Ok(())
     }

@@ -79,7 +79,7 @@ pub struct InputView {
     pub txid: String,
     /// Its output.
     pub vout: u32,
-    /// Its value.
+    /// Its value; 0 when it is not ours.
     pub amount_sat: u64,
 }
 
@@ -276,7 +276,7 @@ fn pays(psbt: &Psbt, row: &VersionRow, items: &[Item], network: Network) -> Opti
         inputs.push(InputView {
             txid: input.previous_output.txid.to_string(),
             vout: input.previous_output.vout,
-            amount_sat: psbt.spend_utxo(n).ok()?.value.to_sat(),
+            amount_sat: psbt.spend_utxo(n).map_or(0, |coin| coin.value.to_sat()),
         });
     }
     let outputs = (0..).zip(&psbt.unsigned_tx.output).map(|(vout, output)| {

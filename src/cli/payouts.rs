@@ -40,6 +40,12 @@ pub enum Command {
     Approve(Id),
     /// Give a batch up: its payouts are due again
     Abandon(Id),
+    /// After a restore: find what the wallet has paid since the backup, then go on
+    Resume {
+        /// Also when something is unclear
+        #[arg(long)]
+        force: bool,
+    },
     /// Write a batch's PSBT once more, with the signatures that came so far
     Export {
         /// The batch
@@ -273,6 +279,16 @@ pub(super) async fn run(args: Args<Command>, global: &Global, output: &Output) -
         Command::Abandon(Id { id }) => {
             let path = format!("{}/abandon", batch(&id));
             output.answer(&Batch(client.post(&path, Sent::Nothing).await?))
+        }
+        Command::Resume { force } => {
+            let path = "/v1/admin/payouts/resume";
+            let found = client.post(path, Sent::Json(&json!({ "force": force }))).await?;
+            let resumed = found["resumed"] == true;
+            output.answer(&Shown(found))?;
+            match resumed {
+                true => Ok(()),
+                false => Err(Exit::Failed(anyhow!("look at what is unclear, then use --force"))),
+            }
         }
         Command::Export { id, out } => {
             let shown = client.get(&batch(&id)).await?;

@@ -7,6 +7,10 @@ use super::{Conn, DbError, Tx};
 /// The first start on such a file scans the chain ahead, then removes the mark.
 pub const BACKUP_AT: &str = "backup_at";
 
+/// Present after a restore until the operator has looked what left since: when it was restored,
+/// Unix milliseconds.
+pub const PAYOUTS_HELD_AT: &str = "payouts_held_at";
+
 /// The value under `key`.
 ///
 /// # Errors

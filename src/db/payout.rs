@@ -261,6 +261,19 @@ pub async fn list_open_to(
         .collect()
 }
 
+/// Addresses to which something open can leave.
+pub async fn open_addresses(conn: &mut Conn) -> Result<Vec<String>, DbError> {
+    sqlx::query(
+        "SELECT DISTINCT address FROM payout WHERE state IN ('waiting', 'due') \
+         AND ready_sat > 0 AND address IS NOT NULL ORDER BY address",
+    )
+    .fetch_all(&mut *conn)
+    .await?
+    .iter()
+    .map(|row| Row::new(row, "payout").text("address"))
+    .collect()
+}
+
 /// Counts and sums by state.
 pub async fn sums(conn: &mut Conn) -> Result<Vec<(String, u64, u64)>, DbError> {
     sqlx::query(

@@ -6,6 +6,7 @@ mod bump;
 mod gather;
 mod prepare;
 mod psbt;
+mod resume;
 mod sign;
 mod submit;
 
@@ -30,6 +31,7 @@ pub use bump::Bump;
 pub use gather::LeftOutPayout;
 pub use prepare::{Prepare, Prepared};
 pub use psbt::{base64, from_base64};
+pub use resume::Resumed;
 pub use submit::Submitted;
 
 /// The most payouts of one batch: they are settled in one transaction of the database.

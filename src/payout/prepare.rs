@@ -47,6 +47,7 @@ impl Batcher {
     /// Why there is nothing to make.
     pub async fn preview(&self, asked: &Prepare) -> Result<Prepared, AppError> {
         self.ready()?;
+        self.not_held().await?;
         self.drafted(asked).await.map(|(prepared, _)| prepared)
     }
 
@@ -61,6 +62,7 @@ impl Batcher {
         key: Option<Key>,
     ) -> Result<Prepared, AppError> {
         self.ready()?;
+        self.not_held().await?;
         let (mut prepared, gathered) = self.drafted(asked).await?;
         if asked.expect.is_some_and(|expected| expected != prepared.unsigned_txid) {
             let detail = "what is due or the coins have changed since the preview; look again";

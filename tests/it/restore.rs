@@ -20,7 +20,7 @@ fn on_postgres(shop: &Shop) -> bool {
 }
 
 /// Copies the database as README's runbook says.
-fn back_up(shop: &Shop, copy: &Path) {
+pub fn back_up(shop: &Shop, copy: &Path) {
     let file = copy.to_str().expect("the folder's name is text");
     if on_postgres(shop) {
         run("pg_dump", &["--format=custom", &format!("--file={file}"), &shop.database]);
@@ -31,7 +31,7 @@ fn back_up(shop: &Shop, copy: &Path) {
 }
 
 /// Puts the copy in place of the database and starts on it.
-fn restore(shop: &mut Shop, copy: &Path) {
+pub fn restore(shop: &mut Shop, copy: &Path) {
     shop.stop();
     if on_postgres(shop) {
         let file = copy.to_str().expect("the folder's name is text");
@@ -102,7 +102,7 @@ fn a_restored_backup_issues_no_index_twice_and_finds_what_was_paid_since() {
 }
 
 /// Other lines of `[wallet]` than the harness's; they hold from the next start.
-fn set_wallet(shop: &Shop, lines: &str) {
+pub fn set_wallet(shop: &Shop, lines: &str) {
     let file = shop.folder().join("leasehold.toml");
     let config = std::fs::read_to_string(&file).expect("the folder is ours");
     let config = config.replace("recover_lookahead = 100", lines);

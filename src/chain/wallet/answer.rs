@@ -1,12 +1,12 @@
 //! The parts of the wallet calls' answers that we read. No float is ever made of a number.
 
-use bitcoin::{OutPoint, Psbt, ScriptBuf, Txid};
+use bitcoin::{BlockHash, OutPoint, Psbt, ScriptBuf, Txid};
 use data_encoding::BASE64;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::Coin;
+use super::{Coin, Sent};
 use crate::chain::answer::{Btc, Hex};
 
 /// `getwalletinfo`.
@@ -123,6 +123,41 @@ impl From<UnspentAnswer> for Coin {
             script_pubkey: ScriptBuf::from_bytes(answer.script.0),
             confirmations: answer.confirmations,
         }
+    }
+}
+
+/// `listsinceblock`.
+#[derive(Deserialize)]
+pub(super) struct HistoryAnswer {
+    pub(super) transactions: Vec<HistoryEntry>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct HistoryEntry {
+    pub(super) txid: Txid,
+    pub(super) category: String,
+    #[serde(default)]
+    pub(super) abandoned: bool,
+    /// Negative for one that a mined transaction conflicts with.
+    pub(super) confirmations: i64,
+}
+
+/// `gettransaction`.
+#[derive(Deserialize)]
+pub(super) struct TransactionAnswer {
+    hex: Hex,
+    blockhash: Option<BlockHash>,
+    blockheight: Option<u32>,
+    blockindex: Option<u32>,
+}
+
+impl From<TransactionAnswer> for Sent {
+    fn from(answer: TransactionAnswer) -> Self {
+        let block = match (answer.blockheight, answer.blockhash, answer.blockindex) {
+            (Some(height), Some(hash), Some(position)) => Some((height, hash, position)),
+            _ => None,
+        };
+        Self { raw: answer.hex.0, block }
     }
 }
 

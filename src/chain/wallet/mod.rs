@@ -7,15 +7,17 @@ mod ensure;
 mod error;
 mod plan;
 
-use bitcoin::{Address, OutPoint, Psbt, ScriptBuf};
+use std::collections::HashSet;
+
+use bitcoin::{Address, BlockHash, OutPoint, Psbt, ScriptBuf, Txid};
 use data_encoding::BASE64;
 use miniscript::{Descriptor, DescriptorPublicKey};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use self::answer::{
-    AddressAnswer, DescriptorAnswer, DescriptorsAnswer, FilledAnswer, FolderAnswer, InfoAnswer,
-    UnspentAnswer,
+    AddressAnswer, DescriptorAnswer, DescriptorsAnswer, FilledAnswer, FolderAnswer, HistoryAnswer,
+    HistoryEntry, InfoAnswer, TransactionAnswer, UnspentAnswer,
 };
 use super::bitcoind::Bitcoind;
 use super::rpc::{Rpc, unusable};
@@ -39,6 +41,15 @@ pub struct Coin {
     pub script_pubkey: ScriptBuf,
     /// Of its transaction.
     pub confirmations: u32,
+}
+
+/// A transaction of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Its bytes.
+    pub raw: Vec<u8>,
+    /// The block it is in: height, hash, place in it.
+    pub block: Option<(u32, BlockHash, u32)>,
 }
 
 /// A branch of a keychain as the wallet must hold it.
@@ -141,6 +152,31 @@ impl WatchOnly {
         let params = json!([min_confirmations, ANY_DEPTH, [], false]);
         let coins: Vec<UnspentAnswer> = self.ask("listunspent", params).await?;
         Ok(coins.into_iter().map(Coin::from).collect())
+    }
+
+    /// Transactions that spend coins of ours and are in the chain or may still be, oldest first
+    /// (`listsinceblock`).
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub async fn sent(&self) -> Result<Vec<Txid>, WalletError> {
+        let history: HistoryAnswer = self.ask("listsinceblock", json!([])).await?;
+        let mut seen = HashSet::new();
+        let stands = |entry: &HistoryEntry| {
+            entry.category == "send" && entry.confirmations >= 0 && !entry.abandoned
+        };
+        let sent = history.transactions.into_iter().filter(stands).map(|entry| entry.txid);
+        // An entry for each output.
+        Ok(sent.filter(|txid| seen.insert(*txid)).collect())
+    }
+
+    /// One of them (`gettransaction`).
+    ///
+    /// # Errors
+    /// When the node does not answer or does not know it.
+    pub async fn transaction(&self, txid: &Txid) -> Result<Sent, WalletError> {
+        let answer: TransactionAnswer = self.ask("gettransaction", json!([txid])).await?;
+        Ok(answer.into())
     }
 
     /// The PSBT with what the wallet knows of its inputs and outputs: the coins that are spent and

@@ -1,8 +1,10 @@
 //! What an operator and a holder do about money that goes back, over the API.
 
+use data_encoding::BASE64;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::bitcoind::output;
 use super::daemon::{Rented, Shop, each_of, once_of};
 use super::signer::{Kind, Signer};
 use super::wait::until;
@@ -129,6 +131,19 @@ impl Shop {
         let (status, answer) = self.try_submit(&signer.sign(&text(&batch["psbt"])));
         assert_eq!((status, &answer["complete"]), (200, &json!(true)), "{answer}");
         answer["batch"].clone()
+    }
+
+    /// A signed transaction, as hex, that spends the coins of a batch and pays only this: the rest
+    /// is its fee. Not sent.
+    pub fn spend_otherwise(&self, signer: &Signer, batch: &Value, pay: &[(&str, u64)]) -> String {
+        let bytes = BASE64.decode(text(&batch["psbt"]).as_bytes()).unwrap();
+        let mut psbt = bitcoin::Psbt::deserialize(&bytes).unwrap();
+        psbt.unsigned_tx.output = pay.iter().map(|(address, sat)| output(address, *sat)).collect();
+        psbt.outputs = vec![bitcoin::psbt::Output::default(); pay.len()];
+        let signed = signer.sign(&BASE64.encode(&psbt.serialize()));
+        let finished = self.node.call("finalizepsbt", json!([signed]));
+        assert_eq!(finished["complete"], true, "{finished}");
+        text(&finished["hex"])
     }
 
     /// The next version of a batch.

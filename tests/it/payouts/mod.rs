@@ -1,5 +1,6 @@
 //! Money that goes back: batches of payouts on a real node, signed elsewhere.
 
+mod restored;
 mod way;
 
 pub use crate::harness::payouts::{CONFIG, each_signed, number, once_signed, text};

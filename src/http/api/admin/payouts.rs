@@ -43,6 +43,7 @@ pub(super) fn router() -> OpenApiRouter<HttpState> {
         .routes(routes!(bump))
         .routes(routes!(abandon))
         .routes(routes!(approve))
+        .routes(routes!(resume))
         .merge(large.layer(DefaultBodyLimit::max(PSBT_LIMIT)))
 }
 
@@ -400,4 +401,44 @@ async fn approve(
     let (ground, actor, version) = (state.ground(), operator.actor(), body.value.version);
     state.db.write(ApproveBatch { ground, batch: id.clone(), version, actor }).await?;
     Ok(Json(show(&state, &id).await?))
+}
+
+/// How to go on after a restore.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Resume {
+    /// Go on though something is unclear.
+    #[serde(default)]
+    force: bool,
+}
+
+/// What was found.
+#[derive(Serialize, ToSchema)]
+struct ResumedView {
+    /// True when batches can be prepared again.
+    resumed: bool,
+    /// Batches that payments of the wallet became.
+    found: Vec<String>,
+    /// What has to be looked at first.
+    unclear: Vec<String>,
+}
+
+/// After a restore: take in what the wallet has paid since the backup, then let batches be prepared
+/// again. Scope `payout`.
+#[utoipa::path(post, path = "/v1/admin/payouts/resume", tag = "admin", request_body = Resume,
+    responses((status = 200, description = "What was found", body = ResumedView),
+        (status = 403, description = "forbidden", body = ProblemBody),
+        (status = 503, description = "not_ready: the node or its wallet", body = ProblemBody)))]
+async fn resume(
+    State(state): State<HttpState>,
+    operator: Operator,
+    body: Body<Resume>,
+) -> Result<Json<ResumedView>, Problem> {
+    operator.may(Scope::Payout)?;
+    let done = state.batcher.resume(body.value.force, operator.name()).await?;
+    Ok(Json(ResumedView {
+        resumed: done.resumed,
+        found: done.found.iter().map(ToString::to_string).collect(),
+        unclear: done.unclear,
+    }))
 }

@@ -5,6 +5,8 @@
 mod chain;
 mod wallet;
 
+pub use wallet::output;
+
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

@@ -148,7 +148,8 @@ impl Bitcoind {
     }
 }
 
-fn output(address: &str, sat: u64) -> bitcoin::TxOut {
+/// An output to an address.
+pub fn output(address: &str, sat: u64) -> bitcoin::TxOut {
     let address: bitcoin::Address<bitcoin::address::NetworkUnchecked> = address.parse().unwrap();
     bitcoin::TxOut {
         value: Amount::from_sat(sat),
