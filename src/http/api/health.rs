@@ -13,6 +13,7 @@ use utoipa_axum::routes;
 
 use crate::app::readiness::NodeNow;
 use crate::db::{self, Db, DbError};
+use crate::domain::payout::PayoutState;
 use crate::domain::time::Timestamp;
 use crate::http::{HttpState, Problem};
 
@@ -112,6 +113,12 @@ async fn count(state: &HttpState) -> Result<(), Problem> {
     }
     for (lease_state, n) in db::lease::count_by_state(&mut conn).await? {
         metrics::gauge!("leasehold_leases", "state" => lease_state.as_str()).set(gauge(n));
+    }
+    let payouts = db::payout::sums(&mut conn).await?;
+    for payout_state in PayoutState::ALL.map(PayoutState::as_str) {
+        let found = payouts.iter().find(|(name, ..)| name == payout_state);
+        let sat = found.map_or(0, |(_, _, sat)| *sat);
+        metrics::gauge!("leasehold_payouts_sat", "state" => payout_state).set(gauge(sat));
     }
     metrics::gauge!("leasehold_unpaid_holds").set(gauge(db::unit::count_held(&mut conn).await?));
     metrics::gauge!("leasehold_outbox_depth").set(gauge(db::work::depth(&mut conn).await?));
