@@ -180,6 +180,30 @@ pub struct BatchView {
     pub created_at: Timestamp,
 }
 
+/// A payout that is left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LeftOutView {
+    /// Its id.
+    pub id: String,
+    /// Why.
+    pub why: String,
+}
+
+/// What was prepared, or would be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct PreparedView {
+    /// The txid of the transaction before it is signed: a preview is known by it.
+    pub txid: String,
+    /// The feerate it was drafted for.
+    pub feerate_msat_vb: u64,
+    /// What it pays.
+    pub pays: PaysView,
+    /// What is due and is not paid by it.
+    pub left_out: Vec<LeftOutView>,
+    /// The batch; `null` for a preview.
+    pub batch: Option<BatchView>,
+}
+
 fn address(script: &bitcoin::Script, network: Network) -> String {
     match Address::from_script(script, network) {
         Ok(address) => address.to_string(),
