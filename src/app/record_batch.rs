@@ -65,6 +65,8 @@ pub struct RecordBatch {
     pub actor: Actor,
     /// The caller's Idempotency-Key.
     pub key: Option<Key>,
+    /// What is answered, beside batch and version: an object.
+    pub answer: serde_json::Value,
 }
 
 fn conflict(detail: impl Into<String>) -> AppError {
@@ -111,7 +113,8 @@ impl WriteItem for RecordBatch {
         let detail = format!("version {n}, {}", self.txid);
         let entry = (self.actor.name.as_str(), action, batch.as_str(), detail.as_str());
         db::audit_log::insert(tx.conn(), self.ground.now, entry).await?;
-        let body = serde_json::json!({ "batch": batch, "version": n });
+        let mut body = self.answer.clone();
+        body["batch"] = serde_json::json!(batch);
         idempotent::keep(tx, self.key.as_ref(), 201, body, self.ground.now).await
     }
 }

@@ -155,7 +155,8 @@ pub struct BatchView {
     /// `prepared`, `broadcast`, `confirmed`, `abandoned`, `replaced` or `conflicted`.
     #[schema(value_type = String, example = "prepared")]
     pub state: BatchState,
-    /// The version in the chain, else in the mempool, else the newest: what follows is of it.
+    /// The version in the chain, else the newest: what follows is of it. `versions` tells which one
+    /// is in the mempool.
     pub version: u32,
     /// Its txid once it is signed.
     pub txid: String,
@@ -166,7 +167,7 @@ pub struct BatchView {
     pub fee_policy: FeePolicy,
     /// What it pays.
     pub pays: PaysView,
-    /// True while another API key has to approve it before it can be submitted.
+    /// True while another API key has to approve this version before it can be submitted.
     pub needs_approval: bool,
     /// The PSBT (BIP174) in base64, with the signatures that came so far.
     pub psbt: String,
@@ -177,6 +178,30 @@ pub struct BatchView {
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
+}
+
+/// A payout that is left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LeftOutView {
+    /// Its id.
+    pub id: String,
+    /// Why.
+    pub why: String,
+}
+
+/// What was prepared, or would be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct PreparedView {
+    /// The txid of the transaction before it is signed: a preview is known by it.
+    pub txid: String,
+    /// The feerate it was drafted for.
+    pub feerate_msat_vb: u64,
+    /// What it pays.
+    pub pays: PaysView,
+    /// What is due and is not paid by it.
+    pub left_out: Vec<LeftOutView>,
+    /// The batch; `null` for a preview.
+    pub batch: Option<BatchView>,
 }
 
 fn address(script: &bitcoin::Script, network: Network) -> String {
@@ -235,7 +260,8 @@ pub async fn batch(
     let psbt = psbt.and_then(|it| Psbt::deserialize(&it).ok()).ok_or_else(corrupt)?;
     let pays = pays(&psbt, version, &items, network).ok_or_else(corrupt)?;
     let state = facts.state();
-    let waits = state == BatchState::Prepared && version.approved_by.is_none();
+    let signed = version.submitted_at.is_some() || version.facts.height.is_some();
+    let waits = state.is_alive() && !signed && version.approved_by.is_none();
     let confirmations = version.facts.height.map_or(0, |height| (tip + 1).saturating_sub(height));
     Ok(Some(BatchView {
         id: row.id.to_string(),

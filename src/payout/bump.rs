@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use bitcoin::OutPoint;
 
-use crate::app::idempotent::Key;
+use crate::app::idempotent::{Key, Outcome};
 use crate::app::record_batch::{Actor, For};
 use crate::app::{AppError, Code, Refusal};
 use crate::db;
@@ -41,7 +41,10 @@ impl Batcher {
         asked: &Bump,
         actor: Actor,
         key: Option<Key>,
-    ) -> Result<Prepared, AppError> {
+    ) -> Result<Outcome, AppError> {
+        if let Some(outcome) = self.answered(key.as_ref()).await? {
+            return Ok(outcome);
+        }
         self.ready()?;
         let feerate_msat = self.feerate(asked.feerate_msat).await?;
         let max_fee_pct = self.max_fee_pct(asked.max_fee_pct)?;
@@ -73,11 +76,11 @@ impl Batcher {
             return Err(refused(Code::Conflict, detail));
         }
         enough(&draft, &version)?;
-        let (unsigned_txid, kept) = (draft.transaction().compute_txid(), draft.clone());
+        let unsigned_txid = draft.transaction().compute_txid();
+        let prepared = Prepared { draft, unsigned_txid, feerate_msat, left_out: Vec::new() };
         let what = For::Bump { batch: row.id.clone(), after: version.facts.n };
-        let item = self.record(kept, Default::default(), change, (what, actor, key)).await?;
-        let kept = Some(self.db.write(item).await?);
-        Ok(Prepared { draft, unsigned_txid, feerate_msat, left_out: Vec::new(), kept })
+        let item = self.record(prepared, Default::default(), change, (what, actor, key)).await?;
+        self.db.write(item).await
     }
 
     async fn newest(&self, batch: &str) -> Result<(BatchRow, VersionRow), AppError> {

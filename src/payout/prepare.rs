@@ -1,10 +1,11 @@
 //! Prepares a batch: what is due, drafted, filled for the signer and kept. A preview is the same
 //! without keeping it; the same facts give the same transaction.
 
-use bitcoin::Txid;
+use bitcoin::{Network, Txid};
 
-use crate::app::idempotent::{Key, Outcome};
+use crate::app::idempotent::{self, Key, Outcome};
 use crate::app::record_batch::{Actor, For, MarkDust, RecordBatch};
+use crate::app::view_payout::{self, LeftOutView, PreparedView};
 use crate::app::{AppError, Code};
 use crate::domain::ids::PayoutId;
 use crate::domain::payout::draft::{Draft, DraftError, LeftOut, Order, draft};
@@ -25,7 +26,7 @@ pub struct Prepare {
     pub expect: Option<Txid>,
 }
 
-/// A transaction that was drafted, and kept unless it was a preview.
+/// A transaction that was drafted.
 #[derive(Clone, Debug)]
 pub struct Prepared {
     /// The transaction.
@@ -36,8 +37,20 @@ pub struct Prepared {
     pub feerate_msat: u64,
     /// What was left out, and why.
     pub left_out: Vec<LeftOutPayout>,
-    /// What was kept: `{batch, version}`; `None` for a preview.
-    pub kept: Option<Outcome>,
+}
+
+impl Prepared {
+    /// What the API shows of it.
+    pub fn view(&self, network: Network) -> PreparedView {
+        let left = |it: &LeftOutPayout| LeftOutView { id: it.id.to_string(), why: it.why.clone() };
+        PreparedView {
+            txid: self.unsigned_txid.to_string(),
+            feerate_msat_vb: self.feerate_msat,
+            pays: view_payout::draft(&self.draft, network),
+            left_out: self.left_out.iter().map(left).collect(),
+            batch: None,
+        }
+    }
 }
 
 impl Batcher {
@@ -51,7 +64,8 @@ impl Batcher {
         self.drafted(asked).await.map(|(prepared, _)| prepared)
     }
 
-    /// Makes a batch.
+    /// Makes a batch. Answers as [`PreparedView`], with the batch's id; a key that was used before
+    /// gets the same again.
     ///
     /// # Errors
     /// `conflict` when nothing is due, coins are short, or something changed meanwhile.
@@ -60,19 +74,25 @@ impl Batcher {
         asked: &Prepare,
         actor: Actor,
         key: Option<Key>,
-    ) -> Result<Prepared, AppError> {
+    ) -> Result<Outcome, AppError> {
+        if let Some(outcome) = self.answered(key.as_ref()).await? {
+            return Ok(outcome);
+        }
         self.ready()?;
         self.not_held().await?;
-        let (mut prepared, gathered) = self.drafted(asked).await?;
+        let (prepared, gathered) = self.drafted(asked).await?;
         if asked.expect.is_some_and(|expected| expected != prepared.unsigned_txid) {
             let detail = "what is due or the coins have changed since the preview; look again";
             return Err(refused(Code::Conflict, detail));
         }
-        let (Gathered { addresses, change, .. }, what) = (gathered, For::New);
-        let draft = prepared.draft.clone();
-        let item = self.record(draft, addresses, change, (what, actor, key)).await?;
-        prepared.kept = Some(self.db.write(item).await?);
-        Ok(prepared)
+        let Gathered { addresses, change, .. } = gathered;
+        let item = self.record(prepared, addresses, change, (For::New, actor, key)).await?;
+        self.db.write(item).await
+    }
+
+    /// What was answered to a key: what it made is not due any more, so it cannot be made again.
+    pub(super) async fn answered(&self, key: Option<&Key>) -> Result<Option<Outcome>, AppError> {
+        idempotent::answered(&mut self.db.read().await?, key).await
     }
 
     async fn drafted(&self, asked: &Prepare) -> Result<(Prepared, Gathered), AppError> {
@@ -95,7 +115,7 @@ impl Batcher {
         let mut left_out = std::mem::take(&mut gathered.left_out);
         left_out.extend(draft.left_out.iter().map(said));
         let unsigned_txid = draft.transaction().compute_txid();
-        let prepared = Prepared { draft, unsigned_txid, feerate_msat, left_out, kept: None };
+        let prepared = Prepared { draft, unsigned_txid, feerate_msat, left_out };
         Ok((prepared, gathered))
     }
 
@@ -130,11 +150,13 @@ impl Batcher {
     /// Has the wallet fill a draft for the signer, and makes what keeps it.
     pub(super) async fn record(
         &self,
-        draft: Draft,
+        prepared: Prepared,
         addresses: std::collections::BTreeMap<PayoutId, String>,
         change: Change,
         (what, actor, key): (For, Actor, Option<Key>),
     ) -> Result<RecordBatch, AppError> {
+        let answer = serde_json::json!(prepared.view(self.network));
+        let draft = prepared.draft;
         let filled = psbt::fill(&self.watch_only, &draft).await?;
         Ok(RecordBatch {
             ground: self.ground(),
@@ -147,6 +169,7 @@ impl Batcher {
             what,
             actor,
             key,
+            answer,
         })
     }
 }

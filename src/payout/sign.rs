@@ -1,8 +1,9 @@
 //! The signatures of a PSBT that came back: which are there, whether they fit, and that each covers
 //! the whole transaction.
 
-use bitcoin::sighash::{EcdsaSighashType, SighashCache, TapSighashType};
-use bitcoin::{Psbt, Transaction};
+use bitcoin::key::XOnlyPublicKey;
+use bitcoin::sighash::{EcdsaSighashType, Prevouts, SighashCache, TapSighashType};
+use bitcoin::{Psbt, Transaction, TxOut};
 use secp256k1::SECP256K1;
 
 /// Whether an input has no signature at all.
@@ -35,6 +36,9 @@ pub(super) fn fault(psbt: &Psbt) -> Option<String> {
     let mut cache = SighashCache::new(&psbt.unsigned_tx);
     for (n, input) in psbt.inputs.iter().enumerate() {
         for (key, signature) in &input.partial_sigs {
+            if !input.bip32_derivation.contains_key(&key.inner) {
+                return Some(format!("input {n}: key {key}, which signed it, is none of its keys"));
+            }
             if signature.sighash_type != EcdsaSighashType::All {
                 return Some(format!("input {n}: a signature does not cover everything"));
             }
@@ -49,8 +53,28 @@ pub(super) fn fault(psbt: &Psbt) -> Option<String> {
         if input.tap_key_sig.is_some_and(|it| !whole.contains(&it.sighash_type)) {
             return Some(format!("input {n}: the signature does not cover everything"));
         }
+        let fits = |it| fits_taproot(psbt, n, &mut cache, &it).is_some();
+        if !input.tap_key_sig.is_none_or(fits) {
+            return Some(format!("input {n}: the signature does not fit its key"));
+        }
     }
     None
+}
+
+/// `Some` when a signature is one of the key that a taproot output names (BIP341).
+fn fits_taproot(
+    psbt: &Psbt,
+    n: usize,
+    cache: &mut SighashCache<&Transaction>,
+    signature: &bitcoin::taproot::Signature,
+) -> Option<()> {
+    let coins = (0..psbt.inputs.len()).map(|n| psbt.spend_utxo(n).ok());
+    let coins: Vec<&TxOut> = coins.collect::<Option<_>>()?;
+    let script = &coins.get(n)?.script_pubkey;
+    let key = XOnlyPublicKey::from_slice(script.as_bytes().get(2..34)?).ok()?;
+    let all = Prevouts::All(&coins);
+    let hash = cache.taproot_key_spend_signature_hash(n, &all, signature.sighash_type).ok()?;
+    SECP256K1.verify_schnorr(&signature.signature, &hash.into(), &key).ok()
 }
 
 /// The same of a finished transaction: every signature in it ends with SIGHASH_ALL, or is a

@@ -115,11 +115,10 @@ impl Batch {
         }
     }
 
-    /// The version to show: the one in the chain, else in the mempool, else the newest.
+    /// The version to show: the one in the chain, else the newest, which is the one to be signed,
+    /// also while an older one is in the mempool.
     pub fn leading(&self) -> Option<&Version> {
-        self.versions
-            .iter()
-            .max_by_key(|version| (version.height.is_some(), version.in_mempool, version.n))
+        self.versions.iter().max_by_key(|version| (version.height.is_some(), version.n))
     }
 
     /// The version to send again: the newest that came back signed, when none is in the chain or

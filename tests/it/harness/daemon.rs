@@ -453,14 +453,16 @@ impl Shop {
         if answer.0 == 201 { Ok(Self::rented(&answer.1)) } else { Err(answer.1.to_string()) }
     }
 
-    fn rented(answer: &Value) -> Rented {
+    /// What an answer to a request for a lease says.
+    pub fn rented(answer: &Value) -> Rented {
         let text = |value: &Value| value.as_str().expect("a string").to_owned();
         Rented {
             lease: text(&answer["lease"]["id"]),
             invoice: text(&answer["invoice"]["id"]),
             address: text(&answer["invoice"]["address"]),
             amount_sat: answer["invoice"]["amount_sat"].as_u64().expect("a number"),
-            claim: text(&answer["claim_token"]),
+            // Who joins a claim gets none.
+            claim: answer["claim_token"].as_str().unwrap_or_default().to_owned(),
         }
     }
 

@@ -1,6 +1,17 @@
 //! Money that goes back: batches of payouts on a real node, signed elsewhere.
 
 mod restored;
+mod addresses;
+mod batches;
+mod command;
+mod fees;
+mod multisig;
+mod owed;
+mod persons;
+mod refunds;
+mod sources;
+mod submits;
+mod waiting;
 mod way;
 
 pub use crate::harness::payouts::{CONFIG, each_signed, number, once_signed, text};

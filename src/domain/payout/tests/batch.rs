@@ -86,12 +86,12 @@ fn only_a_batch_that_waits_or_is_on_its_way_binds_its_payouts() {
 }
 
 #[test]
-fn the_version_to_show_is_the_mined_one_else_one_in_the_mempool_else_the_newest() {
+fn the_version_to_show_is_the_mined_one_else_the_newest_which_is_to_be_signed() {
     for (versions, expected) in [
         (vec![], None),
         (vec![NEW, NEW], Some(2)),
-        (vec![SEEN, NEW], Some(1)),
-        (vec![SEEN, SIGNED, SEEN, NEW], Some(3)),
+        (vec![SEEN, NEW], Some(2)),
+        (vec![SEEN, SIGNED, SEEN, NEW], Some(4)),
         (vec![MINED, SEEN, NEW], Some(1)),
         (vec![LOST, SIGNED], Some(2)),
     ] {

@@ -5,14 +5,16 @@ use axum::Json;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::abandon_batch::AbandonBatch;
 use crate::app::approve_batch::ApproveBatch;
+use crate::app::idempotent::Outcome;
 use crate::app::record_batch::Actor;
-use crate::app::view_payout::{self, BatchView, PayoutView, PaysView};
+use crate::app::view_payout::{self, BatchView, PayoutView, PreparedView};
 use crate::app::{Code, Refusal};
 use crate::db;
 use crate::db::payout::Filter;
@@ -25,7 +27,7 @@ use crate::http::create::idempotency;
 use crate::http::error::ProblemBody;
 use crate::http::json::{Body, Path, Query};
 use crate::http::{HttpState, Problem};
-use crate::payout::{Bump, LeftOutPayout, Prepare, Prepared};
+use crate::payout::{Bump, Prepare};
 
 /// The largest PSBT that is taken: it carries the whole transactions that made its coins.
 const PSBT_LIMIT: usize = 16 * 1024 * 1024;
@@ -130,30 +132,6 @@ struct NewBatch {
     expect_txid: Option<String>,
 }
 
-/// A payout that is left out.
-#[derive(Serialize, ToSchema)]
-struct LeftOutView {
-    /// Its id.
-    id: String,
-    /// Why.
-    why: String,
-}
-
-/// What was prepared, or would be.
-#[derive(Serialize, ToSchema)]
-struct PreparedView {
-    /// The txid of the transaction before it is signed: a preview is known by it.
-    txid: String,
-    /// The feerate it was drafted for.
-    feerate_msat_vb: u64,
-    /// What it pays.
-    pays: PaysView,
-    /// What is due and is not paid by it.
-    left_out: Vec<LeftOutView>,
-    /// The batch; `null` for a preview.
-    batch: Option<BatchView>,
-}
-
 async fn show(state: &HttpState, id: &str) -> Result<BatchView, Problem> {
     let mut conn = state.db.read().await?;
     let ground = (
@@ -166,20 +144,12 @@ async fn show(state: &HttpState, id: &str) -> Result<BatchView, Problem> {
     Ok(found.ok_or_else(unknown)?)
 }
 
-async fn shown(state: &HttpState, made: Prepared) -> Result<Json<PreparedView>, Problem> {
-    let kept = made.kept.as_ref().and_then(|outcome| outcome.body["batch"].as_str());
-    let batch = match kept {
-        Some(id) => Some(show(state, id).await?),
-        None => None,
-    };
-    let left = |LeftOutPayout { id, why }| LeftOutView { id: id.to_string(), why };
-    Ok(Json(PreparedView {
-        txid: made.unsigned_txid.to_string(),
-        feerate_msat_vb: made.feerate_msat,
-        pays: view_payout::draft(&made.draft, state.shop.keychain.network()),
-        left_out: made.left_out.into_iter().map(left).collect(),
-        batch,
-    }))
+/// What was made, with its batch as it is now.
+async fn made(state: &HttpState, outcome: Outcome) -> Result<(StatusCode, Json<Value>), Problem> {
+    let mut body = outcome.body;
+    let id = body["batch"].as_str().unwrap_or_default().to_owned();
+    body["batch"] = serde_json::json!(show(state, &id).await?);
+    Ok((StatusCode::CREATED, Json(body)))
 }
 
 /// Prepare a batch: one PSBT for everything that is due, to be signed elsewhere. Scope `payout`.
@@ -198,7 +168,7 @@ async fn prepare(
     operator: Operator,
     headers: HeaderMap,
     body: Body<NewBatch>,
-) -> Result<(StatusCode, Json<PreparedView>), Problem> {
+) -> Result<(StatusCode, Json<Value>), Problem> {
     operator.may(Scope::Payout)?;
     let field = |pointer: &str, what: &str| Refusal::field(Code::InvalidRequest, pointer, what);
     let NewBatch { only, feerate_msat_vb, max_fee_pct, preview, expect_txid } = body.value;
@@ -216,12 +186,11 @@ async fn prepare(
         expect: expect_txid.map(|text| text.parse().map_err(no_txid)).transpose()?,
     };
     if preview {
-        let made = state.batcher.preview(&asked).await?;
-        return Ok((StatusCode::OK, shown(&state, made).await?));
+        let shown = state.batcher.preview(&asked).await?.view(state.shop.keychain.network());
+        return Ok((StatusCode::OK, Json(serde_json::json!(shown))));
     }
     let key = idempotency(&headers, PREPARE, &operator.0.id, &body.bytes)?;
-    let made = state.batcher.prepare(&asked, operator.actor(), key).await?;
-    Ok((StatusCode::CREATED, shown(&state, made).await?))
+    made(&state, state.batcher.prepare(&asked, operator.actor(), key).await?).await
 }
 
 /// A signed batch.
@@ -347,14 +316,13 @@ async fn bump(
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Body<NewVersion>,
-) -> Result<(StatusCode, Json<PreparedView>), Problem> {
+) -> Result<(StatusCode, Json<Value>), Problem> {
     operator.may(Scope::Payout)?;
     let path = format!("/v1/admin/payouts/batches/{id}/bump");
     let key = idempotency(&headers, &path, &operator.0.id, &body.bytes)?;
     let NewVersion { feerate_msat_vb, max_fee_pct } = body.value;
     let asked = Bump { batch: id, feerate_msat: feerate_msat_vb, max_fee_pct };
-    let made = state.batcher.bump(&asked, operator.actor(), key).await?;
-    Ok((StatusCode::CREATED, shown(&state, made).await?))
+    made(&state, state.batcher.bump(&asked, operator.actor(), key).await?).await
 }
 
 /// Give a batch up: its payouts are due again, and what pays them next makes it impossible. Scope

@@ -1,0 +1,224 @@
+//! Batches: what one holds, what it spends, what a preview is worth, and what is refused.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::owed::{change_of, coins_of, output_to};
+use super::{CONFIG, each_signed, number, once_signed, text};
+use crate::harness::daemon::Shop;
+use crate::harness::signer::Kind;
+use crate::harness::wait::until;
+
+#[test]
+fn a_hundred_refunds_leave_in_one_transaction() {
+    once_signed(Kind::Wpkh, CONFIG, |shop, signer| {
+        let to: Vec<String> = (0..100).map(|_| shop.node.new_address()).collect();
+        let sats = (0..100).map(|n| 5000 + n * 7);
+        let debts: Vec<(&str, u64)> = to.iter().map(String::as_str).zip(sats).collect();
+        let list = shop.due(&debts);
+        let batch = shop.prepare(&json!({}));
+        let total: u64 = debts.iter().map(|(_, sat)| sat).sum();
+        assert_eq!(number(&batch["pays"]["total_sat"]), total);
+        let batch = shop.through(signer, &batch);
+        assert_eq!(batch["confirmations"], 1);
+        for (rented, (to, sat)) in list.iter().zip(&debts) {
+            let payout = shop.payout_in(rented, "confirmed");
+            assert_eq!(payout["txid"], batch["txid"]);
+            let output = output_to(&batch["pays"], to);
+            let fee = number(&output["payouts"][0]["fee_sat"]);
+            assert_eq!(number(&output["amount_sat"]), sat - fee);
+        }
+        assert_eq!(number(&shop.accounts()["refunded_sat"]), total);
+        assert_eq!(shop.accounts()["refundable_sat"], 0);
+        let arrived = shop.node.wallet("listunspent", json!([1, 1, to]));
+        assert_eq!(arrived.as_array().unwrap().len(), 100);
+    });
+}
+
+#[test]
+fn nothing_is_prepared_when_nothing_is_due_or_coins_are_short() {
+    once_signed(Kind::Wpkh, CONFIG, |shop, signer| {
+        let nothing = "nothing was prepared: there is nothing to pay";
+        assert_eq!(shop.unprepared(&json!({})), nothing);
+        let [a, b] = [shop.node.new_address(), shop.node.new_address()];
+        let list = shop.due(&[(&a, 30_000), (&b, 50_000)]);
+        // It spends the larger coin, so that only the smaller one is left for the larger payout.
+        let id = shop.payouts(&list[0])[0]["id"].clone();
+        let first = shop.prepare(&json!({ "only": [id] }));
+        let why = shop.unprepared(&json!({}));
+        let figures = "50000 sat are needed, 30000 sat are in coins that can be spent now";
+        assert!(why.contains(figures) && why.contains("those with 2 confirmations"), "{why}");
+        assert!(why.contains("choose fewer payouts"), "{why}");
+        shop.through(signer, &first);
+        assert!(shop.unprepared(&json!({})).contains(figures), "its change has one confirmation");
+        shop.node.mine(1);
+        shop.wait_for_tip();
+        let second = shop.prepare(&json!({}));
+        assert_eq!(coins_of(&second["pays"]).len(), 2, "{second}");
+        shop.through(signer, &second);
+        assert_eq!(shop.unprepared(&json!({})), nothing);
+        let paid = number(&output_to(&second["pays"], &b)["amount_sat"]);
+        assert_eq!(shop.arrived_sat(&b), paid);
+    });
+}
+
+#[test]
+fn a_preview_keeps_nothing_and_is_what_is_made_then() {
+    each_signed(Kind::Wpkh, CONFIG, |shop, _| {
+        let to = shop.node.new_address();
+        let rented = shop.due(&[(&to, 20_000)]).remove(0);
+        let preview = json!({ "feerate_msat_vb": 1234, "preview": true });
+        let (status, shown) = shop.try_prepare(&preview);
+        assert_eq!((status, &shown["batch"]), (200, &json!(null)), "{shown}");
+        assert_eq!(shop.try_prepare(&preview).1, shown, "as often as one likes");
+        shop.payout_in(&rented, "due");
+        let (_, batches) = shop.operate(Method::GET, "payouts/batches", None);
+        assert_eq!(batches["items"], json!([]));
+        let other = json!({ "feerate_msat_vb": 1235, "expect_txid": shown["txid"] });
+        assert!(shop.unprepared(&other).contains("changed since the preview; look again"));
+        let same = json!({ "feerate_msat_vb": 1234, "expect_txid": shown["txid"] });
+        let (status, made) = shop.try_prepare(&same);
+        assert_eq!(status, 201, "{made}");
+        for field in ["txid", "feerate_msat_vb", "pays", "left_out"] {
+            assert_eq!(made[field], shown[field], "{field}");
+        }
+        assert_eq!(
+            (&made["batch"]["pays"], &made["batch"]["txid"]),
+            (&shown["pays"], &shown["txid"])
+        );
+        let garbage = json!({ "feerate_msat_vb": 1234, "expect_txid": "x" });
+        let (status, answer) = shop.try_prepare(&garbage);
+        assert_eq!((status, &answer["errors"][0]["pointer"]), (422, &json!("/expect_txid")));
+    });
+}
+
+fn with_key(shop: &Shop, path: &str, key: &str, body: &Value) -> (u16, Value) {
+    let operator = std::fs::read_to_string(shop.folder().join("admin.key")).unwrap();
+    let path = format!("/v1/admin/payouts/{path}");
+    let headers = [("idempotency-key", key)];
+    shop.ask_with(Method::POST, &path, &headers, Some(operator.trim()), Some(body))
+}
+
+#[test]
+fn a_batch_asked_for_twice_with_one_key_is_made_once_and_answered_twice() {
+    each_signed(Kind::Wpkh, CONFIG, |shop, signer| {
+        let to = shop.node.new_address();
+        let rented = shop.due(&[(&to, 20_000)]).remove(0);
+        shop.wait_for_wallet();
+        let body = json!({ "feerate_msat_vb": 1000 });
+        let key = "a key of the operator's";
+        let (status, made) = with_key(shop, "prepare", key, &body);
+        assert_eq!(status, 201, "{made}");
+        assert_eq!(with_key(shop, "prepare", key, &body), (201, made.clone()));
+        let other = json!({ "feerate_msat_vb": 2000 });
+        let (status, refused) = with_key(shop, "prepare", key, &other);
+        assert_eq!((status, &refused["code"]), (422, &json!("idempotency_key_reused")));
+        let batch = made["batch"].clone();
+        let bump = format!("batches/{}/bump", text(&batch["id"]));
+        let key = "another key of his";
+        let (status, bumped) = with_key(shop, &bump, key, &json!({ "feerate_msat_vb": 3000 }));
+        assert_eq!((status, &bumped["batch"]["version"]), (201, &json!(2)), "{bumped}");
+        let again = with_key(shop, &bump, key, &json!({ "feerate_msat_vb": 3000 }));
+        assert_eq!(again, (201, bumped.clone()));
+        shop.through(signer, &bumped["batch"]);
+        shop.payout_in(&rented, "confirmed");
+        let (status, late) = with_key(shop, &bump, key, &json!({ "feerate_msat_vb": 3000 }));
+        assert_eq!((status, &late["batch"]["state"]), (201, &json!("confirmed")), "as it is now");
+        let (_, batches) = shop.operate(Method::GET, "payouts/batches", None);
+        assert_eq!(batches["items"].as_array().unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn what_is_in_one_batch_is_in_no_other_neither_payouts_nor_coins() {
+    each_signed(Kind::Wpkh, CONFIG, |shop, signer| {
+        let [a, b] = [shop.node.new_address(), shop.node.new_address()];
+        shop.due(&[(&a, 20_000)]);
+        let first = shop.prepare(&json!({}));
+        shop.due(&[(&b, 30_000)]);
+        let second = shop.prepare(&json!({}));
+        assert_eq!(
+            (&first["pays"]["total_sat"], &second["pays"]["total_sat"]),
+            (&json!(20_000), &json!(30_000))
+        );
+        let [one, other] = [&first, &second].map(|batch| coins_of(&batch["pays"]));
+        assert!(one.iter().all(|coin| !other.contains(coin)), "{one:?} {other:?}");
+        // In any order.
+        shop.sign_and_submit(signer, &second);
+        shop.sign_and_submit(signer, &first);
+        shop.node.mine(1);
+        for batch in [&first, &second] {
+            shop.batch_in(&batch["id"], "confirmed");
+        }
+        assert_eq!(number(&shop.accounts()["refunded_sat"]), 50_000);
+    });
+}
+
+#[test]
+fn change_comes_back_as_our_own_coin_and_a_later_batch_spends_it() {
+    each_signed(Kind::Wpkh, CONFIG, |shop, signer| {
+        let rich = shop.rent("shared", 100_000);
+        shop.node.send(&rich.address, 100_000);
+        let [a, b] = [shop.node.new_address(), shop.node.new_address()];
+        shop.due(&[(&a, 20_000)]);
+        let first = shop.prepare(&json!({}));
+        let change = change_of(&first["pays"]).unwrap();
+        assert_eq!(change["amount_sat"], 80_000, "{first}");
+        shop.through(signer, &first);
+        let branch = shop.descriptor.replace("<0;1>", "1");
+        let checked = shop.node.call("getdescriptorinfo", json!([branch]))["descriptor"].clone();
+        let internal = shop.node.call("deriveaddresses", json!([checked, [0, 1]]));
+        assert_eq!(change["address"], internal[0]);
+        let payment = until("the change to be found", || {
+            let (_, list) = shop.operate(Method::GET, "payments", None);
+            let items = list["items"].as_array().unwrap();
+            let found = items.iter().find(|item| item["amount_sat"] == 80_000);
+            found.cloned().ok_or(list.clone())
+        });
+        let (_, inbox) = shop.operate(Method::GET, "payments?unallocated=true", None);
+        assert_eq!(inbox["items"], json!([]), "it belongs to nobody else");
+        let path = format!("payments/{}/refund", text(&payment["id"]));
+        let (status, refused) = shop.operate(Method::POST, &path, Some(&json!({ "address": a })));
+        assert_eq!(status, 422, "{refused}");
+        shop.due(&[(&b, 30_000)]);
+        let second = shop.prepare(&json!({}));
+        let coin = format!("{}:{}", text(&payment["txid"]), payment["vout"]);
+        assert_eq!(coins_of(&second["pays"]), [coin], "the largest");
+        assert_eq!(change_of(&second["pays"]).unwrap()["address"], internal[1], "a fresh one");
+        shop.through(signer, &second);
+        assert_eq!(shop.accounts()["received_sat"], 100_000 + 20_000 + 30_000, "no change in it");
+    });
+}
+
+#[test]
+fn a_batch_that_was_sent_is_bumped_and_the_new_version_is_signed_and_mined() {
+    each_signed(Kind::Wpkh, CONFIG, |shop, signer| {
+        let to = shop.node.new_address();
+        let rented = shop.due(&[(&to, 20_000)]).remove(0);
+        let batch = shop.prepare(&json!({}));
+        shop.sign_and_submit(signer, &batch);
+        shop.payout_in(&rented, "broadcast");
+        let path = format!("payouts/batches/{}/bump", text(&batch["id"]));
+        let low = json!({ "feerate_msat_vb": 1500 });
+        let (status, refused) = shop.operate(Method::POST, &path, Some(&low));
+        assert_eq!((status, &refused["errors"][0]["pointer"]), (422, &json!("/feerate_msat_vb")));
+        assert!(text(&refused["detail"]).contains("to replace version 1"), "{refused}");
+        let bumped = shop.bump(&batch, 4000);
+        assert_eq!((&bumped["version"], &bumped["state"]), (&json!(2), &json!("broadcast")));
+        assert_ne!((&bumped["psbt"], &bumped["txid"]), (&batch["psbt"], &batch["txid"]));
+        assert_eq!(shop.payouts(&rented)[0]["txid"], batch["txid"], "the one in the mempool");
+        let sent = shop.sign_and_submit(signer, &bumped);
+        assert_eq!(sent["txid"], bumped["txid"]);
+        let done = shop.through(signer, &bumped);
+        assert_eq!((&done["txid"], &done["version"]), (&bumped["txid"], &json!(2)));
+        assert_eq!(shop.payout_in(&rented, "confirmed")["txid"], bumped["txid"]);
+        assert_eq!(shop.arrived_sat(&to), 20_000 - number(&bumped["pays"]["fee_sat"]));
+        let (status, refused) =
+            shop.operate(Method::POST, &path, Some(&json!({ "feerate_msat_vb": 9000 })));
+        assert_eq!(status, 409, "{refused}");
+        assert!(
+            text(&refused["detail"]).contains("is confirmed; it cannot be bumped"),
+            "{refused}"
+        );
+    });
+}

@@ -1,0 +1,209 @@
+//! Where money that goes back comes from: every way in which a lease, or a payment without one,
+//! comes to owe.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::owed::output_to;
+use super::{CONFIG, each_signed, number, once_signed, text};
+use crate::harness::daemon::{Rented, Shop};
+use crate::harness::signer::Kind;
+use crate::harness::wait::until;
+
+/// Rents, pays and runs; refunds go to `to`.
+fn running(shop: &Shop, sat: u64, to: &str) -> Rented {
+    let rented = shop.rent("shared", sat);
+    shop.node.send(&rented.address, sat);
+    shop.node.mine(1);
+    shop.lease_until("the lease to run", &rented.lease, |it| it["state"] == "active");
+    shop.refund_to(&rented, to);
+    rented
+}
+
+#[test]
+fn what_is_unused_of_a_revoked_lease_goes_back() {
+    each_signed(Kind::Wpkh, CONFIG, |shop, signer| {
+        let to = shop.node.new_address();
+        let rented = running(shop, 50_000, &to);
+        let path = format!("leases/{}/revoke", rented.lease);
+        let (status, revoked) = shop.operate(Method::POST, &path, Some(&json!({})));
+        assert_eq!((status, &revoked["end_reason"]), (200, &json!("revoked")), "{revoked}");
+        let back = number(&revoked["refundable_sat"]);
+        assert!((49_900..=50_000).contains(&back), "{revoked}");
+        shop.node.mine(1);
+        assert_eq!(number(&shop.payout_in(&rented, "due")["amount_sat"]), back);
+        let batch = shop.prepare(&json!({}));
+        shop.through(signer, &batch);
+        let fee = number(&batch["pays"]["fee_sat"]);
+        assert_eq!(shop.arrived_sat(&to), back - fee);
+        assert_eq!(shop.lease(&rented.lease)["refundable_sat"], 0);
+    });
+}
+
+#[test]
+fn money_to_a_dead_lease_goes_back_whole_and_more_of_it_again() {
+    each_signed(Kind::Wpkh, CONFIG, |shop, signer| {
+        let to = shop.node.new_address();
+        let rented = shop.due(&[(&to, 20_000)]).remove(0);
+        let first = shop.prepare(&json!({}));
+        shop.through(signer, &first);
+        assert_eq!(shop.claim(&rented)["refunded_sat"], 20_000);
+        shop.node.send(&rented.address, 7000);
+        shop.node.mine(2);
+        let list = shop.payouts_in(&rented, &["confirmed", "due"]);
+        assert_eq!(
+            (&list[0]["amount_sat"], &list[1]["amount_sat"]),
+            (&json!(20_000), &json!(7000))
+        );
+        assert_ne!(list[0]["id"], list[1]["id"]);
+        let second = shop.prepare(&json!({}));
+        assert_eq!(second["pays"]["total_sat"], 7000, "the first is not in it again");
+        shop.through(signer, &second);
+        shop.payouts_in(&rented, &["confirmed", "confirmed"]);
+        let fees = number(&first["pays"]["fee_sat"]) + number(&second["pays"]["fee_sat"]);
+        assert_eq!(shop.arrived_sat(&to), 27_000 - fees);
+        let claim = shop.claim(&rented);
+        assert_eq!((&claim["refunded_sat"], &claim["refundable_sat"]), (&json!(27_000), &json!(0)));
+    });
+}
+
+#[test]
+fn money_too_little_for_the_shortest_lease_goes_back_when_it_is_given_up() {
+    let config = format!("{CONFIG}min_payout_sat = 300\n");
+    once_signed(Kind::Wpkh, &config, |shop, signer| {
+        let to = shop.node.new_address();
+        let rented = shop.rent("shared", 3600);
+        shop.node.send(&rented.address, 599);
+        shop.node.mine(2);
+        until("it to be held", || {
+            let claim = shop.claim(&rented);
+            if claim["held_sat"] == 599 { Ok(()) } else { Err(claim) }
+        });
+        assert_eq!(shop.claim(&rented)["payouts"], json!([]), "not yet");
+        shop.give_back(&rented);
+        shop.refund_to(&rented, &to);
+        shop.payout_in(&rented, "due");
+        let batch = shop.prepare(&json!({ "feerate_msat_vb": 500 }));
+        shop.through(signer, &batch);
+        assert_eq!(shop.arrived_sat(&to), 599 - number(&batch["pays"]["fee_sat"]));
+        let claim = shop.claim(&rented);
+        assert_eq!((&claim["held_sat"], &claim["refunded_sat"]), (&json!(0), &json!(599)));
+    });
+}
+
+#[test]
+fn a_top_up_that_named_an_address_gets_its_own_money_there_and_the_claim_the_rest() {
+    each_signed(Kind::Wpkh, CONFIG, |shop, signer| {
+        let [mine, friends] = [shop.node.new_address(), shop.node.new_address()];
+        let rented = running(shop, 10_000, &mine);
+        let path = format!("/v1/leases/{}/invoices", rented.lease);
+        let body = json!({ "amount_sat": 20_000, "refund_address": friends });
+        let topup = text(&shop.post(&path, None, &body)["invoice"]["address"]);
+        shop.node.send(&topup, 20_000);
+        shop.node.mine(1);
+        shop.lease_until("the top-up", &rented.lease, |lease| lease["paid_sat"] == 30_000);
+        shop.give_back(&rented);
+        let back = number(&shop.lease(&rented.lease)["refundable_sat"]);
+        // The first money is used first, so the friend's is untouched. Then both pay once more.
+        shop.node.send_many(&[(&topup, 5000), (&rented.address, 4000)]);
+        shop.node.mine(2);
+        let claim = until("both to be due", || {
+            let claim = shop.claim(&rented);
+            let due = claim["payouts"].as_array().unwrap().iter().all(|it| it["state"] == "due");
+            let all = claim["refundable_sat"] == back + 9000;
+            if due && all { Ok(claim) } else { Err(claim) }
+        });
+        assert_eq!(claim["payouts"].as_array().unwrap().len(), 2, "{claim}");
+        let batch = shop.prepare(&json!({}));
+        for (address, owed) in [(&friends, 25_000), (&mine, back - 20_000 + 4000)] {
+            let output = output_to(&batch["pays"], address);
+            assert_eq!(output["payouts"][0]["amount_sat"], owed, "{batch}");
+        }
+        shop.through(signer, &batch);
+        assert_eq!(shop.claim(&rented)["refunded_sat"], back + 9000);
+        let arrived = shop.arrived_sat(&friends);
+        assert_eq!(arrived, number(&output_to(&batch["pays"], &friends)["amount_sat"]));
+    });
+}
+
+#[test]
+fn leases_of_one_claim_to_one_address_leave_in_one_output() {
+    each_signed(Kind::Wpkh, CONFIG, |shop, signer| {
+        let to = shop.node.new_address();
+        let first = shop.given_up(&to);
+        let mut pay = vec![(first.address.clone(), 10_001)];
+        for sat in [10_002, 10_003] {
+            let body = json!({ "resource": "shared", "duration_s": 3600 });
+            let answer = shop.post("/v1/leases", Some(&first.claim), &body);
+            assert!(answer["claim_token"].is_null(), "{answer}");
+            let joined = Rented { claim: first.claim.clone(), ..Shop::rented(&answer) };
+            shop.give_back(&joined);
+            pay.push((joined.address, sat));
+        }
+        let pay: Vec<_> = pay.iter().map(|(address, sat)| (address.as_str(), *sat)).collect();
+        shop.node.send_many(&pay);
+        shop.node.mine(2);
+        shop.payouts_in(&first, &["due", "due", "due"]);
+        let batch = shop.prepare(&json!({}));
+        let output = output_to(&batch["pays"], &to);
+        let shares = output["payouts"].as_array().unwrap();
+        assert_eq!((shares.len(), &batch["pays"]["total_sat"]), (3, &json!(30_006)), "{batch}");
+        let fees: u64 = shares.iter().map(|share| number(&share["fee_sat"])).sum();
+        assert_eq!(fees, number(&batch["pays"]["fee_sat"]));
+        assert_eq!(number(&output["amount_sat"]), 30_006 - fees);
+        shop.through(signer, &batch);
+        let list = shop.payouts_in(&first, &["confirmed", "confirmed", "confirmed"]);
+        assert!(list.iter().all(|payout| payout["txid"] == batch["txid"]), "{list:?}");
+        assert_eq!(shop.claim(&first)["refunded_sat"], 30_006);
+    });
+}
+
+/// The only payout of a subject, as the operator sees it, in a state.
+fn payout_of(shop: &Shop, subject: &str, state: &str) -> Value {
+    until(&format!("{subject} to be {state}"), || {
+        let (_, list) = shop.operate(Method::GET, "payouts", None);
+        let items = list["items"].as_array().unwrap();
+        let found = items.iter().find(|it| it["subject"] == subject && it["state"] == state);
+        found.cloned().ok_or(list.clone())
+    })
+}
+
+#[test]
+fn money_on_an_index_never_issued_goes_back_where_the_operator_says() {
+    each_signed(Kind::Wpkh, CONFIG, |shop, signer| {
+        shop.node.send(&shop.address(40), 30_000);
+        shop.node.mine(1);
+        let id = until("the money to be found", || {
+            let (_, list) = shop.operate(Method::GET, "payments?unallocated=true", None);
+            list["items"][0]["id"].as_str().map(str::to_owned).ok_or(list)
+        });
+        let [wrong, to] = [shop.node.new_address(), shop.node.new_address()];
+        for address in [&wrong, &to] {
+            let body = json!({ "address": address });
+            let path = format!("payments/{id}/refund");
+            let (status, answer) = shop.operate(Method::POST, &path, Some(&body));
+            assert_eq!((status, &answer["refund_address"]), (200, &json!(address)), "{answer}");
+        }
+        let payout = payout_of(shop, &id, "waiting");
+        assert_eq!(
+            (&payout["waits_for"], &payout["address"]),
+            (&json!("confirmations"), &json!(to))
+        );
+        assert_eq!(payout["resource"], json!(null));
+        shop.node.mine(1);
+        payout_of(shop, &id, "due");
+        let batch = shop.prepare(&json!({}));
+        shop.through(signer, &batch);
+        payout_of(shop, &id, "confirmed");
+        assert_eq!(shop.arrived_sat(&to), 30_000 - number(&batch["pays"]["fee_sat"]));
+        assert_eq!(shop.arrived_sat(&wrong), 0);
+        let (_, ledger) = shop.operate(Method::GET, "ledger", None);
+        let of = |account: &str| -> i64 {
+            let items = ledger["items"].as_array().unwrap().iter();
+            let own = items.filter(|item| item["account"] == account);
+            own.map(|item| item["amount_sat"].as_i64().unwrap()).sum()
+        };
+        let places = ["received", "unallocated", "refundable", "refunded"].map(of);
+        assert_eq!(places, [30_000, 0, 0, -30_000], "{ledger}");
+    });
+}
