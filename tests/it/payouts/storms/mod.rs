@@ -3,6 +3,10 @@
 //! outside, and what must hold in the end.
 
 mod again;
+mod kills;
+mod lost;
+mod reversed;
+mod together;
 mod twice;
 mod versions;
 
