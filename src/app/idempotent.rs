@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::db::idempotency::Answer;
-use crate::db::{self, Tx};
+use crate::db::{self, Conn, Tx};
 use crate::domain::time::Timestamp;
 
 use super::{AppError, Code, Refusal};
@@ -31,8 +31,14 @@ pub struct Outcome {
 
 /// The answer given to this key before.
 pub async fn find(tx: &mut Tx, key: Option<&Key>) -> Result<Option<Outcome>, AppError> {
+    kept(tx.conn(), key).await
+}
+
+/// The same for whoever has to know before there is anything to write. That nobody is quicker, only
+/// [`find`] can say.
+pub async fn kept(conn: &mut Conn, key: Option<&Key>) -> Result<Option<Outcome>, AppError> {
     let Some(key) = key else { return Ok(None) };
-    let Some(answer) = db::idempotency::find(tx.conn(), &key.key_hash).await? else {
+    let Some(answer) = db::idempotency::find(conn, &key.key_hash).await? else {
         return Ok(None);
     };
     if answer.body_hash != key.body_hash {

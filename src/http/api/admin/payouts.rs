@@ -11,6 +11,7 @@ use utoipa_axum::routes;
 
 use crate::app::abandon_batch::AbandonBatch;
 use crate::app::approve_batch::ApproveBatch;
+use crate::app::idempotent::{self, Key};
 use crate::app::record_batch::Actor;
 use crate::app::view_payout::{self, BatchView, PayoutView, PaysView};
 use crate::app::{Code, Refusal};
@@ -182,6 +183,29 @@ async fn shown(state: &HttpState, made: Prepared) -> Result<Json<PreparedView>, 
     }))
 }
 
+/// What was made for this key before: what it made is not due any more, so nothing is drafted.
+async fn made_before(
+    state: &HttpState,
+    key: Option<&Key>,
+) -> Result<Option<Json<PreparedView>>, Problem> {
+    let mut conn = state.db.read().await?;
+    let Some(outcome) = idempotent::kept(&mut conn, key).await? else { return Ok(None) };
+    let id = outcome.body["batch"].as_str().unwrap_or_default();
+    let batch = show(state, id).await?;
+    let row = db::batch::find(&mut conn, id).await?;
+    let n = outcome.body["version"].as_u64().and_then(|n| u32::try_from(n).ok());
+    let version = row.zip(n).and_then(|(row, n)| row.version(n).cloned());
+    let corrupt = || db::DbError::corrupt("idempotency", "answer", id);
+    let version = version.ok_or_else(corrupt)?;
+    Ok(Some(Json(PreparedView {
+        txid: version.unsigned_txid.to_string(),
+        feerate_msat_vb: version.fee_sat.saturating_mul(4000) / version.weight.max(1),
+        pays: batch.pays.clone(),
+        left_out: Vec::new(),
+        batch: Some(batch),
+    })))
+}
+
 /// Prepare a batch: one PSBT for everything that is due, to be signed elsewhere. Scope `payout`.
 #[utoipa::path(post, path = "/v1/admin/payouts/prepare", tag = "admin", request_body = NewBatch,
     params(("idempotency-key" = Option<String>, Header, description = "Ask twice, create once")),
@@ -220,6 +244,9 @@ async fn prepare(
         return Ok((StatusCode::OK, shown(&state, made).await?));
     }
     let key = idempotency(&headers, PREPARE, &operator.0.id, &body.bytes)?;
+    if let Some(made) = made_before(&state, key.as_ref()).await? {
+        return Ok((StatusCode::CREATED, made));
+    }
     let made = state.batcher.prepare(&asked, operator.actor(), key).await?;
     Ok((StatusCode::CREATED, shown(&state, made).await?))
 }
@@ -353,6 +380,9 @@ async fn bump(
     let key = idempotency(&headers, &path, &operator.0.id, &body.bytes)?;
     let NewVersion { feerate_msat_vb, max_fee_pct } = body.value;
     let asked = Bump { batch: id, feerate_msat: feerate_msat_vb, max_fee_pct };
+    if let Some(made) = made_before(&state, key.as_ref()).await? {
+        return Ok((StatusCode::CREATED, made));
+    }
     let made = state.batcher.bump(&asked, operator.actor(), key).await?;
     Ok((StatusCode::CREATED, shown(&state, made).await?))
 }
