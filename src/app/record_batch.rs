@@ -199,6 +199,16 @@ impl RecordBatch {
         }
     }
 
+    /// Without change the same coins and payouts make the same transaction again.
+    async fn made_before(&self, tx: &mut Tx) -> Result<AppError, AppError> {
+        let before = match db::batch::find_version(tx.conn(), &self.txid).await? {
+            Some((batch, n)) => format!("version {n} of {batch}"),
+            None => "known already".into(),
+        };
+        let detail = format!("this very transaction is {before}; ask for another feerate");
+        Ok(conflict(detail))
+    }
+
     async fn write(&self, tx: &mut Tx, batch: &BatchId, n: u32) -> Result<(), AppError> {
         let now = self.ground.now;
         if n == 1 {
@@ -223,7 +233,7 @@ impl RecordBatch {
             prior_look_at: None,
         };
         if !db::tx::insert(tx.conn(), &new).await? {
-            return Err(conflict("this very transaction was prepared before"));
+            return Err(self.made_before(tx).await?);
         }
         let version = VersionRow {
             facts: Version {

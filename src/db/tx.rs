@@ -177,7 +177,8 @@ pub async fn is_mined_at(conn: &mut Conn, txid: &Txid, height: u32) -> Result<bo
     Ok(row.is_some())
 }
 
-/// A transaction in a block spends an input of `txid`.
+/// Another transaction, in the block at `height` or in the mempool, spends an input of `txid`. Beside
+/// one in a block it is in no mempool any more.
 pub async fn conflict(
     conn: &mut Conn,
     txid: &Txid,
@@ -194,7 +195,8 @@ pub async fn conflict(
     .bind(height.map(int))
     .execute(&mut *conn)
     .await?;
-    Ok(())
+    let Some(height) = height else { return Ok(()) };
+    left_mempool(conn, txid, height).await
 }
 
 /// Everything that was in the block at `height` is in none, and conflicts mined there are mere

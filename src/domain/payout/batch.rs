@@ -121,13 +121,18 @@ impl Batch {
         self.versions.iter().max_by_key(|version| (version.height.is_some(), version.n))
     }
 
-    /// The version to send again: the newest that came back signed, when none is in the chain or
-    /// the mempool and the batch was not given up.
+    /// The version to send: the newest that came back signed, unless it or a newer one is in the
+    /// mempool, one is in the chain, or the batch was given up. An older one in the mempool is to be
+    /// replaced.
     pub fn to_send(&self) -> Option<&Version> {
-        let gone = self.versions.iter().all(|it| it.height.is_none() && !it.in_mempool);
-        let wanted = gone && !self.abandoned && !self.replaced;
+        let mined = self.versions.iter().any(|version| version.height.is_some());
+        if mined || self.abandoned || self.replaced {
+            return None;
+        }
         let signed = |version: &&Version| version.submitted && version.conflict_height.is_none();
-        self.versions.iter().filter(signed).max_by_key(|it| it.n).filter(|_| wanted)
+        let newest = self.versions.iter().filter(signed).max_by_key(|version| version.n)?;
+        let there = |version: &Version| version.in_mempool && version.n >= newest.n;
+        (!self.versions.iter().any(there)).then_some(newest)
     }
 
     /// The next height at which the chain alone changes something: a version is dead.

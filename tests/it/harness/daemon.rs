@@ -279,6 +279,11 @@ impl Shop {
         }
     }
 
+    /// Sends SIGKILL and does not wait, while others ask it. [`Shop::kill`] is still to be called.
+    pub fn strike(&self) {
+        self.signal("KILL");
+    }
+
     /// Stops the server in whatever it does (SIGSTOP), until [`Shop::thaw`].
     pub fn freeze(&self) {
         self.signal("STOP");
@@ -359,6 +364,25 @@ impl Shop {
         }
         let (status, text) = self.answer(request);
         (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    /// As [`Shop::ask_with`], of a server that may be killed meanwhile: `None` without an answer.
+    pub fn try_ask(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        bearer: Option<&str>,
+        body: Option<&Value>,
+    ) -> Option<(u16, Value)> {
+        let mut request = self.request(method, path, bearer).timeout(SILENCE);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        self.send(request).ok()
     }
 
     /// A form, as introspection takes it. The status and the JSON answered.

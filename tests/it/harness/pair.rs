@@ -22,13 +22,18 @@ pub fn pair(body: impl Fn(&mut Pair) + Sync) {
 
 /// As [`pair`], with more lines of configuration for both.
 pub fn pair_with(config: &str, body: impl Fn(&mut Pair) + Sync) {
+    pair_of(None, config, body);
+}
+
+/// As [`pair_with`], with addresses of `descriptor`.
+pub fn pair_of(descriptor: Option<&str>, config: &str, body: impl Fn(&mut Pair) + Sync) {
     on_postgres(async |place| {
         // The shops block; a thread of its own keeps them off the test's runtime.
         std::thread::scope(|scope| {
             let run = || {
                 // So that a session tells whose it is.
                 let url = |name| format!("{}?application_name={name}", place.url());
-                let mut a = Shop::new(&url("first"), place.folder(), None, config);
+                let mut a = Shop::new(&url("first"), place.folder(), descriptor, config);
                 a.start();
                 a.stop();
                 let b = a.second(&url("second"), config);

@@ -37,8 +37,19 @@ pub fn number(value: &Value) -> u64 {
 impl Shop {
     /// Asks as the operator.
     pub fn operate(&self, method: Method, path: &str, body: Option<&Value>) -> (u16, Value) {
+        self.operate_as(&self.admin_key(), method, path, body)
+    }
+
+    fn admin_key(&self) -> String {
         let key = std::fs::read_to_string(self.folder().join("admin.key")).expect("it is there");
-        self.operate_as(key.trim(), method, path, body)
+        key.trim().to_owned()
+    }
+
+    /// Asks as the operator, with an Idempotency-Key, a server that may be killed meanwhile.
+    pub fn try_operate(&self, path: &str, key: &str, body: &Value) -> Option<(u16, Value)> {
+        let (path, bearer) = (format!("/v1/admin/{path}"), self.admin_key());
+        let headers = [("idempotency-key", key)];
+        self.try_ask(Method::POST, &path, &headers, Some(&bearer), Some(body))
     }
 
     /// Asks with an API key.

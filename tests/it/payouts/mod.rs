@@ -12,6 +12,7 @@ mod refunds;
 mod sources;
 mod submits;
 mod waiting;
+mod storms;
 mod way;
 
 pub use crate::harness::payouts::{CONFIG, each_signed, number, once_signed, text};

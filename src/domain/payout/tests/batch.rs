@@ -14,6 +14,7 @@ struct At {
 
 const NEW: At = At { submitted: false, in_mempool: false, height: None, conflict: None };
 const SIGNED: At = At { submitted: true, ..NEW };
+const SENT: At = At { in_mempool: true, ..SIGNED };
 const SEEN: At = At { in_mempool: true, ..NEW };
 const MINED: At = At { height: Some(100), ..NEW };
 const LOST: At = At { submitted: true, conflict: Some(100), ..NEW };
@@ -101,7 +102,7 @@ fn the_version_to_show_is_the_mined_one_else_the_newest_which_is_to_be_signed() 
 }
 
 #[test]
-fn the_newest_signed_version_is_sent_again_while_none_is_anywhere() {
+fn the_newest_signed_version_is_sent_until_it_or_a_newer_one_is_somewhere() {
     for (versions, expected) in [
         (vec![NEW], None),
         (vec![SIGNED], Some(1)),
@@ -110,6 +111,10 @@ fn the_newest_signed_version_is_sent_again_while_none_is_anywhere() {
         (vec![SIGNED, LOST], Some(1)),
         (vec![LOST], None),
         (vec![SIGNED, SEEN], None),
+        (vec![SEEN, SIGNED], Some(2)),
+        (vec![SENT, SIGNED], Some(2)),
+        (vec![SENT, NEW], None),
+        (vec![SENT, LOST], None),
         (vec![MINED, SIGNED], None),
     ] {
         let sent = |batch: &Batch| batch.to_send().map(|version| version.n);
