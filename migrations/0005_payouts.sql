@@ -34,6 +34,7 @@ CREATE TABLE payout_batch (
     created_at BIGINT NOT NULL,
     abandoned_at BIGINT,
     replaced_by TEXT,
+    places TEXT NOT NULL,
     next_height BIGINT
 );
 CREATE INDEX payout_batch_by_height ON payout_batch (next_height);
@@ -53,8 +54,10 @@ CREATE TABLE payout_version (
     created_by TEXT NOT NULL,
     approved_by TEXT,
     submitted_at BIGINT,
+    change_script TEXT,
     PRIMARY KEY (batch, n)
 );
+CREATE INDEX payout_version_by_change ON payout_version (change_script);
 
 -- What a version pays to whom: amount_sat is taken from what is owed, fee_sat of it is the fee.
 CREATE TABLE payout_item (
@@ -75,3 +78,7 @@ CREATE INDEX payment_by_place ON payment (keychain, branch, derivation_index);
 
 -- Where the money of a payment without a lease is, once part of it has left.
 ALTER TABLE payment ADD COLUMN books TEXT;
+
+-- What was owed before there were payouts is found at the first settling.
+UPDATE lease SET next_height = 0 WHERE state = 'ended';
+UPDATE payment SET next_height = 0 WHERE refund_address IS NOT NULL;

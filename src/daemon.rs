@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::api_keys::CreateKey;
 use crate::app::apply_catalog::{ApplyCatalog, Fate};
-use crate::app::owe::JudgeAll;
+use crate::app::owe::JudgeNext;
 use crate::app::readiness::{Readiness, ReadinessReceiver};
 use crate::app::register::{Register, Registered};
 use crate::app::rescan::{self, RescanHandle};
@@ -118,7 +118,10 @@ impl Daemon {
         apply_catalog(&db, &clock, catalog).await?;
         bootstrap_key(&db, &clock, &config.admin.bootstrap_key_file).await?;
         let ground = Ground { policy: config.policy.clone(), now: clock.now(), trusted: false };
-        db.write(JudgeAll { ground }).await?;
+        let mut after = String::new();
+        while let Some(last) = db.write(JudgeNext { ground: ground.clone(), after }).await? {
+            after = last;
+        }
         let shop = Arc::new(Shop {
             policy: config.policy.clone(),
             limits: Limits {

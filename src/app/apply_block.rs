@@ -85,7 +85,7 @@ async fn connect(
     };
     db::chain::insert(tx.conn(), &row).await?;
     for hit in &block.hits {
-        record_tx::conflicts(tx, hit, Some(block.height)).await?;
+        record_tx::conflicts(tx, hit, Some(block.height), moment_at).await?;
         if !record_tx::concerns(tx, hit).await? {
             continue;
         }
@@ -118,7 +118,7 @@ impl WriteItem for ApplyAgain {
         let moment_at = known.map_or(block.header_at, |known| known.moment_at);
         let mut found = 0;
         for hit in &block.hits {
-            record_tx::conflicts(tx, hit, Some(block.height)).await?;
+            record_tx::conflicts(tx, hit, Some(block.height), moment_at).await?;
             if !record_tx::concerns(tx, hit).await? {
                 continue;
             }

@@ -1,5 +1,7 @@
 //! The holder of a claim changes where money goes, or replaces the token.
 
+use bitcoin::Address;
+
 use crate::db::claim::Claim;
 use crate::db::{self, Tx, WriteItem};
 use crate::domain::time::Timestamp;
@@ -66,7 +68,12 @@ pub async fn refuse_own(tx: &mut Tx, address: &str) -> Result<(), AppError> {
 }
 
 async fn refuse_own_at(tx: &mut Tx, pointer: &str, address: &str) -> Result<(), AppError> {
-    if db::invoice::find_by_address(tx.conn(), address).await?.is_none() {
+    let script = address.parse::<Address<_>>().ok().map(|it| it.assume_checked().script_pubkey());
+    let change = match script {
+        Some(script) => db::batch::is_change(tx.conn(), &script).await?,
+        None => false,
+    };
+    if !change && db::invoice::find_by_address(tx.conn(), address).await?.is_none() {
         return Ok(());
     }
     let detail = "this is an address of this shop; give one of your own wallet";

@@ -4,7 +4,7 @@
 pub mod abandon_batch;
 pub mod act_on_lease;
 pub mod add_invoice;
-pub mod adopt_payment;
+pub mod adopt;
 pub mod api_keys;
 pub mod apply_block;
 pub mod apply_catalog;

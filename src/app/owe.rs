@@ -40,12 +40,12 @@ pub(super) async fn owe(
     let facts: Vec<_> = rows.iter().map(|row| row.facts.clone()).collect();
     let plan = plan(owed, &facts);
     let mut books = Payouts { tx, ground, subject };
+    let mut addresses = Vec::new();
     for row in &mut rows {
         if let Some((state, paying)) = row.facts.clone().fixed() {
-            books.fix(row, state, paying).await?;
+            addresses.extend(books.fix(row, state, paying).await?);
         }
     }
-    let mut addresses = Vec::new();
     for open in &plan.open {
         let row = rows.iter_mut().find(|row| open.id.as_ref() == Some(&row.facts.id));
         addresses.extend(books.open(open, row).await?);
@@ -64,13 +64,13 @@ struct Payouts<'a> {
 }
 
 impl Payouts<'_> {
-    /// A transaction pays it: it is worth what that pays.
+    /// A transaction pays it: it is worth what that pays. Returns the address whose sum has changed.
     async fn fix(
         &mut self,
         row: &mut PayoutRow,
         state: PayoutState,
         paying: &Paying,
-    ) -> Result<(), DbError> {
+    ) -> Result<Option<String>, DbError> {
         let before = row.clone();
         row.state = state;
         row.facts.amount_sat = paying.amount_sat;
@@ -89,7 +89,7 @@ impl Payouts<'_> {
         if *row != before {
             db::payout::record(self.tx.conn(), row).await?;
         }
-        Ok(())
+        Ok(row.address.clone().filter(|_| before.state.is_open()))
     }
 
     /// No transaction pays it. Returns the addresses whose sums may have changed.
@@ -123,6 +123,7 @@ impl Payouts<'_> {
         }
         if row.address.is_none() || row.ready_sat == 0 {
             row.state = PayoutState::Waiting;
+            row.announced = "waiting".into();
         }
         db::payout::record(self.tx.conn(), row).await?;
         let old = before.address.filter(|old| Some(old) != address.as_ref());
@@ -142,7 +143,8 @@ impl Payouts<'_> {
             kind: self.subject.kind.into(),
             subject: self.subject.id.into(),
             resource: self.subject.resource.map(Into::into),
-            claim: self.subject.claim.map(Into::into),
+            // A recipient with an address of their own is somebody else.
+            claim: self.subject.claim.filter(|_| open.recipient.is_none()).map(Into::into),
             address,
             ready_sat: open.ready_sat,
             state: PayoutState::Waiting,
@@ -219,21 +221,29 @@ fn tell(
     tx.event(event(kind, ground.now, id, resource, data));
 }
 
-/// Judges everything that is open once more: at a start the minimum may be another.
-pub struct JudgeAll {
+/// How many addresses are judged in one transaction.
+const CHUNK: u32 = 100;
+
+/// Judges what is open once more, a chunk of addresses at a time: at a start the minimum may be
+/// another.
+pub struct JudgeNext {
     /// Rules and clock.
     pub ground: Ground,
+    /// The last address of the chunk before.
+    pub after: String,
 }
 
-impl WriteItem for JudgeAll {
-    type Out = ();
+impl WriteItem for JudgeNext {
+    /// The last address of this chunk; `None` at the end.
+    type Out = Option<String>;
     type Error = DbError;
 
-    async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
-        for address in db::payout::open_addresses(tx.conn()).await? {
-            judge(tx, &self.ground, &address).await?;
+    async fn run(&self, tx: &mut Tx) -> Result<Option<String>, DbError> {
+        let addresses = db::payout::open_addresses(tx.conn(), &self.after, CHUNK).await?;
+        for address in &addresses {
+            judge(tx, &self.ground, address).await?;
         }
-        Ok(())
+        Ok(addresses.into_iter().next_back())
     }
 }
 

@@ -9,6 +9,7 @@ use bitcoin::{OutPoint, Txid};
 use crate::db::batch::{BatchRow, Item, VersionRow};
 use crate::db::tx::NewTx;
 use crate::db::{self, Tx, WriteItem};
+use crate::domain::event::EventKind;
 use crate::domain::ids::{BatchId, PayoutId};
 use crate::domain::payout::batch::{BatchState, Version};
 use crate::domain::payout::draft::{Draft, LeftOut};
@@ -17,8 +18,8 @@ use crate::domain::payout::fee::FeePolicy;
 use super::idempotent::{self, Key, Outcome};
 use super::settle::Ground;
 use super::settle_batch::{settle_batch, settle_subject};
-use super::stale::{of_batch, threats};
-use super::{AppError, Code, Refusal, random_128};
+use super::stale::Threats;
+use super::{AppError, Code, Refusal, event, random_128};
 
 /// What a draft becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +110,10 @@ impl WriteItem for RecordBatch {
         for subject in db::batch::subjects(tx.conn(), &batch).await? {
             settle_subject(tx, &self.ground, &subject).await?;
         }
+        self.note_dust(tx).await?;
+        if n > 1 {
+            self.tell_bump(tx, &batch, n);
+        }
         let action = if n == 1 { "payout.prepare" } else { "payout.bump" };
         let detail = format!("version {n}, {}", self.txid);
         let entry = (self.actor.name.as_str(), action, batch.as_str(), detail.as_str());
@@ -133,6 +138,7 @@ impl RecordBatch {
     /// could pay the same money is made impossible.
     async fn check_payouts(&self, tx: &mut Tx, tip: u32) -> Result<(), AppError> {
         let spends = self.spends();
+        let mut threats = Threats::new(&self.ground.policy, tip);
         let mut subjects = BTreeSet::new();
         for (_, share) in self.shares() {
             let changed = || conflict(format!("{} has changed; prepare again", share.id));
@@ -147,9 +153,7 @@ impl RecordBatch {
             if !open || !same || row.ready_sat < share.amount_sat {
                 return Err(changed());
             }
-            let recipient = row.facts.recipient.as_ref();
-            let policy = &self.ground.policy;
-            let all = threats(tx.conn(), policy, tip, &row.subject, recipient).await?;
+            let all = threats.to(tx.conn(), &row).await?;
             if all.iter().any(|it| !it.inputs.iter().any(|coin| spends.contains(coin))) {
                 return Err(changed());
             }
@@ -169,9 +173,10 @@ impl RecordBatch {
     /// Batches that were given up and that this one makes impossible for good.
     async fn replaced(&self, tx: &mut Tx, tip: u32) -> Result<Vec<BatchId>, AppError> {
         let spends = self.spends();
+        let mut threats = Threats::new(&self.ground.policy, tip);
         let mut replaced = Vec::new();
         for batch in db::batch::list_abandoned(tx.conn()).await? {
-            let all = of_batch(tx.conn(), &self.ground.policy, tip, &batch).await?;
+            let all = threats.of(tx.conn(), &batch).await?;
             if all.iter().all(|it| it.inputs.iter().any(|coin| spends.contains(coin))) {
                 replaced.push(batch);
             }
@@ -219,6 +224,7 @@ impl RecordBatch {
                 created_at: now,
                 abandoned_at: None,
                 replaced_by: None,
+                places: String::new(),
                 versions: Vec::new(),
             };
             db::batch::insert(tx.conn(), &row).await?;
@@ -252,6 +258,7 @@ impl RecordBatch {
             created_by: self.actor.key.clone(),
             approved_by: None,
             submitted_at: None,
+            change_script: self.draft.change().map(|output| output.script_pubkey.clone()),
         };
         let item = |(vout, share): (u32, &crate::domain::payout::draft::Share)| Item {
             payout: share.id.clone(),
@@ -264,12 +271,30 @@ impl RecordBatch {
         for item in &items {
             db::payout::bind(tx.conn(), &item.payout, batch).await?;
         }
-        for (payout, why) in &self.draft.left_out {
-            if matches!(why, LeftOut::Dust { .. }) {
-                db::payout::mark_dust(tx.conn(), payout, now).await?;
-            }
-        }
         Ok(())
+    }
+}
+
+impl RecordBatch {
+    /// What is too small to be paid is booked so.
+    async fn note_dust(&self, tx: &mut Tx) -> Result<(), AppError> {
+        let dust = |(id, why): &(PayoutId, LeftOut)| {
+            matches!(why, LeftOut::Dust { .. }).then(|| id.clone())
+        };
+        let payouts = self.draft.left_out.iter().filter_map(dust).collect();
+        MarkDust { ground: self.ground.clone(), payouts }.run(tx).await
+    }
+
+    /// Its payouts stand where they stood.
+    fn tell_bump(&self, tx: &mut Tx, batch: &BatchId, n: u32) {
+        let data = serde_json::json!({
+            "batch": batch,
+            "version": n,
+            "txid": self.txid,
+            "fee_sat": self.draft.fee_sat,
+        });
+        let kind = EventKind::PayoutPrepared;
+        tx.event(event(kind, self.ground.now, batch.as_str(), None, data));
     }
 }
 

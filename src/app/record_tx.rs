@@ -14,7 +14,7 @@ use crate::domain::keychain::Branch;
 use crate::domain::scan::{OutputHit, TxHit};
 use crate::domain::time::Timestamp;
 
-use super::{event, random_128};
+use super::{adopt, event, random_128};
 
 /// When a transaction is seen.
 #[derive(Clone, Copy, Debug)]
@@ -141,12 +141,25 @@ fn tell(tx: &mut Tx, new: &NewPayment, resource: Option<&str>, at: Timestamp) {
     tx.event(event(EventKind::PaymentSeen, at, subject, resource, data));
 }
 
-/// Notes that `hit` conflicts with transactions of ours that spend the same outputs.
-pub async fn conflicts(tx: &mut Tx, hit: &TxHit, height: Option<u32>) -> Result<(), DbError> {
+/// Notes that `hit` conflicts with transactions of ours that spend the same outputs. One in a block
+/// that takes the place of a batch's version and pays the same people is a version, too.
+pub async fn conflicts(
+    tx: &mut Tx,
+    hit: &TxHit,
+    height: Option<u32>,
+    now: Timestamp,
+) -> Result<(), DbError> {
     for outpoint in &hit.spends {
         for ours in db::tx::spenders(tx.conn(), outpoint).await? {
             if ours == hit.txid {
                 continue;
+            }
+            if height.is_some()
+                && let Some((batch, n)) = db::batch::find_version(tx.conn(), &ours).await?
+                && db::batch::find_version(tx.conn(), &hit.txid).await?.is_none()
+                && let Ok(transaction) = bitcoin::consensus::deserialize(&hit.raw)
+            {
+                adopt::as_version(tx, now, (&batch, n), &transaction).await?;
             }
             db::tx::conflict(tx.conn(), &ours, &hit.txid, height).await?;
             db::payment::mark_changed(tx.conn(), &ours).await?;

@@ -48,8 +48,9 @@ impl Register {
         if db::meta::remove(tx, db::meta::BACKUP_AT).await? || self.recovered {
             tracing::warn!("a restored database: nothing is sold until the chain was searched");
             db::keychain::begin_recovery(tx.conn()).await?;
-            let now = self.now.millis().to_string();
-            db::meta::record(tx, db::meta::PAYOUTS_HELD_AT, &now).await?;
+            let known = db::chain::tip(tx.conn()).await?.map_or(0, |tip| tip.height);
+            let held = format!("{} {known}", self.now.millis());
+            db::meta::record(tx, db::meta::PAYOUTS_HELD, &held).await?;
         }
         Ok(())
     }

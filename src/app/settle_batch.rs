@@ -33,8 +33,13 @@ pub(super) async fn settle_batch(
         db::work::put(tx.conn(), &work, SEND_AGAIN, &txid, "", ground.now).await?;
     }
     let next = facts.next_height(tip, ground.policy.final_confirmations);
-    db::batch::record(tx.conn(), id, state, next).await?;
-    mark_subjects(tx, id).await
+    let places = row.places_now();
+    db::batch::record(tx.conn(), id, (state, &places), next).await?;
+    // A look at the mempool may have no news for it.
+    if state != row.state || places != row.places {
+        mark_subjects(tx, id).await?;
+    }
+    Ok(())
 }
 
 /// Settles what a payout comes from; returns its accounts.

@@ -8,6 +8,7 @@ use crate::domain::lease::books::Books;
 use crate::domain::ledger;
 use crate::domain::payment::Counted;
 use crate::domain::payout::{Account, Owed};
+use crate::domain::policy::COINBASE_MATURITY;
 
 use super::event;
 use super::owe::{Subject, owe};
@@ -99,7 +100,9 @@ pub(super) async fn settle_loose(
     db::payment::record_state(tx.conn(), &row.facts.id, state, &announced).await?;
     let last = |confirmations| mined.map(|mined| mined.height + confirmations - 1);
     let policy = &ground.policy;
-    let heights = [last(policy.payout_confirmations), last(policy.final_confirmations)];
+    let maturity = last(COINBASE_MATURITY).filter(|_| row.facts.coinbase);
+    let heights =
+        [last(policy.payout_confirmations), last(policy.final_confirmations), maturity];
     let next = heights.into_iter().flatten().filter(|height| *height > tip).min();
     db::payment::record_loose(tx.conn(), &row.facts.id, &loose, next).await?;
     Ok(loose.accounts)
@@ -118,7 +121,9 @@ async fn loose(
         let books = Books { unallocated_sat: sat, ..books };
         return Ok(Loose { books, accounts: Vec::new() });
     };
-    let deep = row.facts.confirmations(tip) >= ground.policy.payout_confirmations;
+    let maturity = if row.facts.coinbase { COINBASE_MATURITY } else { 0 };
+    let least = ground.policy.payout_confirmations.max(maturity);
+    let deep = row.facts.confirmations(tip) >= least;
     let owed = Owed { recipient: None, sat, settled_sat: if deep { sat } else { 0 } };
     let subject = Subject {
         kind: "refund",

@@ -4,6 +4,7 @@
 use crate::db::{self, Tx, WriteItem};
 use crate::domain::ids::BatchId;
 use crate::domain::payout::batch::BatchState;
+use crate::domain::time::Timestamp;
 
 use super::record_batch::{check_covered, get};
 use super::settle::Ground;
@@ -26,6 +27,17 @@ impl Approval {
     }
 }
 
+/// Why a batch in this state takes no more signatures.
+fn cannot_be_sent(state: BatchState) -> Option<&'static str> {
+    match state {
+        BatchState::Prepared | BatchState::Broadcast => None,
+        BatchState::Confirmed => Some("is in the chain already"),
+        BatchState::Abandoned => Some("was given up; prepare its payouts again"),
+        BatchState::Replaced => Some("was given up, and what it paid is in another batch"),
+        BatchState::Conflicted => Some("cannot be mined: a coin of it was spent otherwise"),
+    }
+}
+
 /// Keeps a PSBT with signatures that are not enough yet.
 pub struct KeepSignatures {
     /// The batch.
@@ -36,6 +48,10 @@ pub struct KeepSignatures {
     pub from: String,
     /// With the new signatures.
     pub psbt: String,
+    /// The clock.
+    pub now: Timestamp,
+    /// The operator.
+    pub actor: String,
 }
 
 impl WriteItem for KeepSignatures {
@@ -45,9 +61,15 @@ impl WriteItem for KeepSignatures {
 
     async fn run(&self, tx: &mut Tx) -> Result<bool, AppError> {
         let row = get(tx, self.batch.as_str()).await?;
+        if let Some(why) = cannot_be_sent(row.facts().state()) {
+            return Err(Refusal::new(Code::Conflict, format!("{} {why}", row.id)).into());
+        }
         let same = row.version(self.version).is_some_and(|version| version.psbt == self.from);
         if same {
             db::batch::record_psbt(tx.conn(), &self.batch, self.version, &self.psbt).await?;
+            let detail = format!("version {}", self.version);
+            let entry = (self.actor.as_str(), "payout.sign", row.id.as_str(), detail.as_str());
+            db::audit_log::insert(tx.conn(), self.now, entry).await?;
         }
         Ok(same)
     }
@@ -77,14 +99,11 @@ impl WriteItem for SubmitBatch {
         let row = get(tx, self.batch.as_str()).await?;
         let unknown = || Refusal::new(Code::NotFound, format!("{} has no such version", row.id));
         let version = row.version(self.version).ok_or_else(unknown)?;
-        let why = match row.facts().state() {
-            BatchState::Prepared | BatchState::Broadcast => None,
-            BatchState::Confirmed => return Ok(()),
-            BatchState::Abandoned => Some("was given up; prepare its payouts again"),
-            BatchState::Replaced => Some("was given up, and its payouts are in another batch"),
-            BatchState::Conflicted => Some("cannot be mined: a coin of it was spent otherwise"),
-        };
-        if let Some(why) = why {
+        let state = row.facts().state();
+        if state == BatchState::Confirmed {
+            return Ok(());
+        }
+        if let Some(why) = cannot_be_sent(state) {
             return Err(Refusal::new(Code::Conflict, format!("{} {why}", row.id)).into());
         }
         let items = db::batch::items(tx.conn(), &row.id, self.version).await?;

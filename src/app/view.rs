@@ -266,7 +266,7 @@ pub fn lease(row: &LeaseRow, scene: &Scene<'_>) -> LeaseView {
         banked_s: look.banked_s,
         balance_sat: standing.run.map_or(0, |run| run.balance_sat()),
         paid_sat: books.received_sat,
-        refundable_sat: books.refundable_sat,
+        refundable_sat: books.refundable_sat + books.dust_sat,
         credits: credits
             .filter(|(line, _)| line.counted != Counted::Never)
             .map(|(line, state)| CreditView {

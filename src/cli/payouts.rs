@@ -37,7 +37,14 @@ pub enum Command {
     /// Make another version of a batch with a higher fee, to be signed again
     Bump(Bump),
     /// Agree to a batch that another API key prepared
-    Approve(Id),
+    Approve {
+        /// The batch
+        #[arg(value_parser = name)]
+        id: String,
+        /// The version that you looked at; asked for in a terminal otherwise
+        #[arg(long)]
+        version: Option<u32>,
+    },
     /// Give a batch up: its payouts are due again
     Abandon(Id),
     /// After a restore: find what the wallet has paid since the backup, then go on
@@ -269,11 +276,13 @@ pub(super) async fn run(args: Args<Command>, global: &Global, output: &Output) -
             file.write(text(&made["batch"]["psbt"]))?;
             output.answer(&Made(made))
         }
-        Command::Approve(Id { id }) => {
-            let shown = client.get(&batch(&id)).await?;
-            let newest = list(&shown["versions"]).last().map(|it| it["version"].clone());
-            let body = json!({ "version": newest });
+        Command::Approve { id, version } => {
+            let version = match version {
+                Some(version) => version,
+                None => agreed_version(client.get(&batch(&id)).await?, output)?,
+            };
             let path = format!("{}/approve", batch(&id));
+            let body = json!({ "version": version });
             output.answer(&Batch(client.post(&path, Sent::Json(&body)).await?))
         }
         Command::Abandon(Id { id }) => {
@@ -314,7 +323,7 @@ async fn prepare(client: &Client, args: Prepare, output: &Output) -> Result<(), 
     body["feerate_msat_vb"] = preview["feerate_msat_vb"].clone();
     if !args.yes && std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
         output.note(&Made(preview).to_string())?;
-        if !agreed()? {
+        if !agreed("make this batch?")? {
             return Err(Exit::Failed(anyhow!("nothing was made")));
         }
     }
@@ -323,9 +332,23 @@ async fn prepare(client: &Client, args: Prepare, output: &Output) -> Result<(), 
     output.answer(&Made(made))
 }
 
+/// Shows a batch in the terminal and asks whether to agree to it. Nobody agrees unseen.
+fn agreed_version(batch: Value, output: &Output) -> Result<u32, Exit> {
+    if !std::io::stdin().is_terminal() {
+        let what = "look at it with payouts show, then name the --version that you agree to";
+        return Err(Exit::Usage(what.into()));
+    }
+    let newest = list(&batch["versions"]).last().and_then(|it| it["version"].as_u64());
+    output.note(&Batch(batch).to_string())?;
+    match agreed("approve this?")? {
+        true => Ok(newest.and_then(|n| u32::try_from(n).ok()).unwrap_or(1)),
+        false => Err(Exit::Failed(anyhow!("nothing was approved"))),
+    }
+}
+
 /// Asks in the terminal.
-fn agreed() -> Result<bool, Exit> {
-    eprint!("make this batch? [y/N] ");
+fn agreed(question: &str) -> Result<bool, Exit> {
+    eprint!("{question} [y/N] ");
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).context("cannot read the answer")?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

@@ -1,13 +1,13 @@
 //! Batches of payouts, their versions, and what each version pays. A version's transaction is a row
 //! of `tx` from the start, so that the follower finds it whoever sends it.
 
-use bitcoin::{OutPoint, Txid};
+use bitcoin::{OutPoint, Script, ScriptBuf, Txid};
 
 use super::insert::Insert;
 use super::list::Newest;
 use super::row::{Row, int};
 use super::{Conn, DbError};
-use crate::domain::ids::{BatchId, InvoiceId, PayoutId};
+use crate::domain::ids::{BatchId, PayoutId};
 use crate::domain::payout::batch::{Batch, BatchState, Version};
 use crate::domain::payout::fee::FeePolicy;
 use crate::domain::time::Timestamp;
@@ -33,6 +33,8 @@ pub struct VersionRow {
     pub approved_by: Option<String>,
     /// When it came back signed.
     pub submitted_at: Option<Timestamp>,
+    /// Where its change goes.
+    pub change_script: Option<ScriptBuf>,
 }
 
 /// A batch as stored.
@@ -50,6 +52,8 @@ pub struct BatchRow {
     pub abandoned_at: Option<Timestamp>,
     /// The batch that took its payouts.
     pub replaced_by: Option<String>,
+    /// Where its versions were when it was last settled.
+    pub places: String,
     /// In their order. Lists leave them out.
     pub versions: Vec<VersionRow>,
 }
@@ -62,6 +66,15 @@ impl BatchRow {
             replaced: self.replaced_by.is_some(),
             versions: self.versions.iter().map(|version| version.facts.clone()).collect(),
         }
+    }
+
+    /// Where its versions are: it is settled for what depends on it when this changes.
+    pub fn places_now(&self) -> String {
+        let place = |version: &VersionRow| {
+            let Version { submitted, in_mempool, height, conflict_height, .. } = version.facts;
+            format!("{submitted} {in_mempool} {height:?} {conflict_height:?}")
+        };
+        self.versions.iter().map(place).collect::<Vec<_>>().join(", ")
     }
 
     /// A version by its number.
@@ -84,7 +97,7 @@ pub struct Item {
 }
 
 const SELECT: &str =
-    "SELECT id, state, fee_policy, created_at, abandoned_at, replaced_by FROM payout_batch";
+    "SELECT id, state, fee_policy, created_at, abandoned_at, replaced_by, places FROM payout_batch";
 
 fn read(row: &sqlx::any::AnyRow) -> Result<BatchRow, DbError> {
     let row = Row::new(row, "payout_batch");
@@ -95,6 +108,7 @@ fn read(row: &sqlx::any::AnyRow) -> Result<BatchRow, DbError> {
         created_at: row.at("created_at")?,
         abandoned_at: row.opt_at("abandoned_at")?,
         replaced_by: row.opt_text("replaced_by")?,
+        places: row.text("places")?,
         versions: Vec::new(),
     })
 }
@@ -102,8 +116,8 @@ fn read(row: &sqlx::any::AnyRow) -> Result<BatchRow, DbError> {
 /// Adds a batch without versions.
 pub async fn insert(conn: &mut Conn, row: &BatchRow) -> Result<(), DbError> {
     sqlx::query(
-        "INSERT INTO payout_batch (id, state, fee_policy, created_at, next_height) \
-         VALUES ($1, $2, $3, $4, 0)",
+        "INSERT INTO payout_batch (id, state, fee_policy, created_at, places, next_height) \
+         VALUES ($1, $2, $3, $4, '', 0)",
     )
     .bind(row.id.as_str())
     .bind(row.state.as_str())
@@ -129,7 +143,7 @@ pub async fn insert_version(
 ) -> Result<(), DbError> {
     sqlx::query(
         "INSERT INTO payout_version (batch, n, txid, unsigned_txid, psbt, fee_sat, weight, \
-         created_at, created_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+         created_at, created_by, change_script) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind(batch.as_str())
     .bind(int(row.facts.n))
@@ -140,6 +154,7 @@ pub async fn insert_version(
     .bind(int(row.weight))
     .bind(row.created_at.millis())
     .bind(&row.created_by)
+    .bind(row.change_script.as_ref().map(|script| script.to_hex_string()))
     .execute(&mut *conn)
     .await?;
     let (batch, n) = (batch.as_str().to_owned(), int(row.facts.n));
@@ -170,7 +185,8 @@ async fn versions(conn: &mut Conn, batch: &BatchId) -> Result<Vec<VersionRow>, D
     sqlx::query(
         "SELECT version.n, version.txid, version.unsigned_txid, version.psbt, version.fee_sat, \
          version.weight, version.created_at, version.created_by, version.approved_by, \
-         version.submitted_at, tx.height, tx.mempool_at, COALESCE(tx.conflict_height, \
+         version.submitted_at, version.change_script, tx.height, tx.mempool_at, \
+         CASE WHEN tx.raw = '' THEN 0 ELSE 1 END AS is_signed, COALESCE(tx.conflict_height, \
            (SELECT MAX(parent.conflict_height) FROM tx_input \
             JOIN tx parent ON parent.txid = tx_input.prev_txid AND parent.height IS NULL \
             WHERE tx_input.txid = version.txid)) AS lost_height \
@@ -188,7 +204,8 @@ async fn versions(conn: &mut Conn, batch: &BatchId) -> Result<Vec<VersionRow>, D
             facts: Version {
                 n: row.u32("n")?,
                 txid: row.parsed("txid", |text| text.parse().ok())?,
-                submitted: submitted_at.is_some(),
+                // Or sent by somebody else.
+                submitted: submitted_at.is_some() || row.i64("is_signed")? != 0,
                 in_mempool: row.opt_i64("mempool_at")?.is_some(),
                 height: row.opt_u32("height")?,
                 conflict_height: row.opt_u32("lost_height")?,
@@ -201,6 +218,7 @@ async fn versions(conn: &mut Conn, batch: &BatchId) -> Result<Vec<VersionRow>, D
             created_by: row.text("created_by")?,
             approved_by: row.opt_text("approved_by")?,
             submitted_at,
+            change_script: row.opt_parsed("change_script", |hex| ScriptBuf::from_hex(hex).ok())?,
         })
     })
     .collect()
@@ -262,12 +280,13 @@ pub async fn due(conn: &mut Conn, tip: u32, limit: u32) -> Result<Vec<BatchId>, 
 pub async fn record(
     conn: &mut Conn,
     id: &BatchId,
-    state: BatchState,
+    (state, places): (BatchState, &str),
     next_height: Option<u32>,
 ) -> Result<(), DbError> {
-    sqlx::query("UPDATE payout_batch SET state = $2, next_height = $3 WHERE id = $1")
+    sqlx::query("UPDATE payout_batch SET state = $2, places = $3, next_height = $4 WHERE id = $1")
         .bind(id.as_str())
         .bind(state.as_str())
+        .bind(places)
         .bind(next_height.map(int))
         .execute(&mut *conn)
         .await?;
@@ -335,6 +354,15 @@ pub async fn submitted(
     Ok(())
 }
 
+/// Whether a batch's change goes to this script.
+pub async fn is_change(conn: &mut Conn, script: &Script) -> Result<bool, DbError> {
+    let found = sqlx::query("SELECT 1 FROM payout_version WHERE change_script = $1 LIMIT 1")
+        .bind(script.to_hex_string())
+        .fetch_optional(&mut *conn)
+        .await?;
+    Ok(found.is_some())
+}
+
 /// The version with this transaction, before or after signing: batch and number.
 pub async fn find_version(conn: &mut Conn, txid: &Txid) -> Result<Option<(BatchId, u32)>, DbError> {
     sqlx::query("SELECT batch, n FROM payout_version WHERE txid = $1 OR unsigned_txid = $1")
@@ -397,49 +425,6 @@ pub async fn locked_alive(conn: &mut Conn) -> Result<Vec<OutPoint>, DbError> {
     .await?
     .iter()
     .map(super::tx::read_outpoint)
-    .collect()
-}
-
-/// A version that could still pay a recipient of a subject though it does not count any more.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stale {
-    /// Its batch.
-    pub batch: BatchId,
-    /// Its number.
-    pub n: u32,
-    /// Its transaction.
-    pub txid: Txid,
-}
-
-/// Versions that pay a recipient of a subject, in no block, of batches that are not alive or that
-/// the payout has left. Whether they are dead is for the caller to say.
-pub async fn stale(
-    conn: &mut Conn,
-    subject: &str,
-    recipient: Option<&InvoiceId>,
-) -> Result<Vec<Stale>, DbError> {
-    sqlx::query(
-        "SELECT DISTINCT payout_version.batch, payout_version.n, payout_version.txid FROM payout \
-         JOIN payout_item ON payout_item.payout = payout.id \
-         JOIN payout_version ON payout_version.batch = payout_item.batch \
-              AND payout_version.n = payout_item.n \
-         JOIN payout_batch ON payout_batch.id = payout_item.batch \
-         JOIN tx ON tx.txid = payout_version.txid \
-         WHERE payout.subject = $1 AND payout.recipient = $2 AND tx.height IS NULL \
-         AND (payout.batch <> payout_item.batch \
-              OR payout_batch.state NOT IN ('prepared', 'broadcast')) \
-         ORDER BY payout_version.batch, payout_version.n",
-    )
-    .bind(subject)
-    .bind(recipient.map_or("", InvoiceId::as_str))
-    .fetch_all(&mut *conn)
-    .await?
-    .iter()
-    .map(|row| {
-        let (batch, n) = read_place(row)?;
-        let txid = Row::new(row, "payout_version").parsed("txid", |text| text.parse().ok())?;
-        Ok(Stale { batch, n, txid })
-    })
     .collect()
 }
 

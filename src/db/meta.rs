@@ -7,9 +7,9 @@ use super::{Conn, DbError, Tx};
 /// The first start on such a file scans the chain ahead, then removes the mark.
 pub const BACKUP_AT: &str = "backup_at";
 
-/// Present after a restore until the operator has looked what left since: when it was restored,
-/// Unix milliseconds.
-pub const PAYOUTS_HELD_AT: &str = "payouts_held_at";
+/// Present after a restore until the operator has looked what left since: when it was restored in
+/// Unix milliseconds, a blank, and the height that it knows the chain to.
+pub const PAYOUTS_HELD: &str = "payouts_held";
 
 /// The value under `key`.
 ///

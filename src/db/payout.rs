@@ -222,10 +222,11 @@ pub async fn list(conn: &mut Conn, filter: &Filter, limit: u32) -> Result<Vec<Pa
     newest.list(conn, limit, read).await
 }
 
-/// Payouts that the next batch can take, oldest first.
+/// Payouts that the next batch can take, the largest first: what is too small to be paid now holds
+/// up nobody.
 pub async fn list_due(conn: &mut Conn, limit: u32) -> Result<Vec<PayoutRow>, DbError> {
     let text = sqlx::AssertSqlSafe(format!(
-        "{SELECT} WHERE state = 'due' ORDER BY created_at, id LIMIT $1"
+        "{SELECT} WHERE state = 'due' ORDER BY ready_sat DESC, created_at, id LIMIT $1"
     ));
     sqlx::query(text).bind(int(limit)).fetch_all(&mut *conn).await?.iter().map(read).collect()
 }
@@ -261,12 +262,18 @@ pub async fn list_open_to(
         .collect()
 }
 
-/// Addresses to which something open can leave.
-pub async fn open_addresses(conn: &mut Conn) -> Result<Vec<String>, DbError> {
+/// Addresses after this one to which something open can leave, in order.
+pub async fn open_addresses(
+    conn: &mut Conn,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<String>, DbError> {
     sqlx::query(
         "SELECT DISTINCT address FROM payout WHERE state IN ('waiting', 'due') \
-         AND ready_sat > 0 AND address IS NOT NULL ORDER BY address",
+         AND ready_sat > 0 AND address > $1 ORDER BY address LIMIT $2",
     )
+    .bind(after)
+    .bind(int(limit))
     .fetch_all(&mut *conn)
     .await?
     .iter()

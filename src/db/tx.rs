@@ -252,6 +252,8 @@ pub struct Pending {
     pub txid: Txid,
     /// When a server last said that it is in its node's mempool; `None` when it is in none.
     pub mempool_at: Option<Timestamp>,
+    /// A transaction that conflicts with it.
+    pub conflict: Option<Txid>,
     /// What it spends.
     pub inputs: Vec<OutPoint>,
 }
@@ -259,7 +261,7 @@ pub struct Pending {
 /// Transactions in no block, without a conflict in the chain, and not away since height `given_up`.
 pub async fn pending(conn: &mut Conn, given_up: u32) -> Result<Vec<Pending>, DbError> {
     let rows = sqlx::query(
-        "SELECT tx.txid, mempool_at, prev_txid, prev_vout FROM tx \
+        "SELECT tx.txid, mempool_at, conflict_txid, prev_txid, prev_vout FROM tx \
          JOIN tx_input ON tx_input.txid = tx.txid \
          WHERE tx.height IS NULL AND conflict_height IS NULL AND coinbase = 0 \
          AND (mempool_at IS NOT NULL OR absent_since_height IS NULL OR absent_since_height > $1) \
@@ -281,6 +283,7 @@ pub async fn pending(conn: &mut Conn, given_up: u32) -> Result<Vec<Pending>, DbE
             None => list.push(Pending {
                 txid,
                 mempool_at: row.opt_at("mempool_at")?,
+                conflict: row.opt_parsed("conflict_txid", |text| text.parse().ok())?,
                 inputs: vec![input],
             }),
         }

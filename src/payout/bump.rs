@@ -46,6 +46,7 @@ impl Batcher {
             return Ok(outcome);
         }
         self.ready()?;
+        self.not_held().await?;
         let feerate_msat = self.feerate(asked.feerate_msat).await?;
         let max_fee_pct = self.max_fee_pct(asked.max_fee_pct)?;
         let (row, version) = self.newest(&asked.batch).await?;
@@ -88,7 +89,7 @@ impl Batcher {
         let unknown = || refused(Code::NotFound, format!("there is no batch {batch}"));
         let row = db::batch::find(&mut conn, batch).await?.ok_or_else(unknown)?;
         let state = row.facts().state();
-        if !state.is_alive() {
+        if !state.is_alive() || row.abandoned_at.is_some() || row.replaced_by.is_some() {
             let detail = format!("{batch} is {}; it cannot be bumped", state.as_str());
             return Err(refused(Code::Conflict, detail));
         }

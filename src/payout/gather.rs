@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use bitcoin::{Address, OutPoint, ScriptBuf};
 
-use crate::app::stale::{Threat, of_batch, threats};
+use crate::app::stale::{Threat, Threats};
 use crate::app::{AppError, Code, Refusal};
 use crate::db::payout::PayoutRow;
 use crate::db::{self, Conn, DbError};
@@ -14,6 +14,7 @@ use crate::domain::keychain::{Branch, Keychain};
 use crate::domain::payout::PayoutState;
 use crate::domain::payout::draft::{Coin, MOST_INPUTS, Wanted};
 
+use super::hits::Hits;
 use super::{Batcher, MOST_PAYOUTS, away, refused};
 
 /// A payout that a batch does not pay, and why.
@@ -24,6 +25,11 @@ pub struct LeftOutPayout {
     /// In words.
     pub why: String,
 }
+
+/// Why a payout to an address of ours is not made.
+const NOT_THERE: &str = "its address is one of this shop; its holder must give another";
+/// How many due payouts are looked at for a batch, the largest first.
+const CANDIDATES: u32 = 2000;
 
 /// What a batch can be made of.
 pub(super) struct Gathered {
@@ -64,7 +70,7 @@ impl Batcher {
         conn: &mut Conn,
         only: Option<&[PayoutId]>,
     ) -> Result<Vec<PayoutRow>, AppError> {
-        let Some(only) = only else { return Ok(db::payout::list_due(conn, MOST_PAYOUTS).await?) };
+        let Some(only) = only else { return Ok(db::payout::list_due(conn, CANDIDATES).await?) };
         let most = usize::try_from(MOST_PAYOUTS).unwrap_or(usize::MAX);
         if only.is_empty() || only.len() > most {
             let detail = format!("name 1 to {MOST_PAYOUTS} payouts, or leave it out for all");
@@ -89,76 +95,67 @@ impl Batcher {
         let mut conn = self.db.read().await?;
         let rows = self.wanted(&mut conn, only).await?;
         let tip = db::chain::tip(&mut conn).await?.map_or(0, |tip| tip.height);
-        let mut left_out = Vec::new();
-        let mut fit = Vec::new();
+        let mut threats = Threats::new(&self.policy, tip);
+        let mut hits = Hits::new(self, &mut conn).await?;
+        let mut gathered = Gathered::new(self.change().await?);
+        let mut against = Vec::new();
+        let mut scripts: HashMap<String, Option<ScriptBuf>> = HashMap::new();
+        let most = usize::try_from(MOST_PAYOUTS).unwrap_or(usize::MAX);
+        // What cannot be paid takes nobody's place.
         for row in rows {
-            let recipient = row.facts.recipient.as_ref();
-            let found = threats(&mut conn, &self.policy, tip, &row.subject, recipient).await?;
-            fit.push((row, found));
+            if gathered.payouts.len() == most {
+                break;
+            }
+            let Some(address) = row.address.clone() else { continue };
+            if !scripts.contains_key(&address) {
+                scripts.insert(address.clone(), self.destination(&address).await?);
+            }
+            let Some(Some(script)) = scripts.get(&address).cloned() else {
+                gathered.leave_out(&row, NOT_THERE.into());
+                continue;
+            };
+            let found = threats.to(&mut conn, &row).await?;
+            for threat in &found {
+                hits.learn(&mut conn, threat).await?;
+            }
+            match found.iter().find(|threat| !hits.can_hit(threat)) {
+                Some(threat) => gathered.leave_out(&row, blocked(threat)),
+                None => {
+                    gathered.pay(&row, script, address);
+                    against.extend(found);
+                }
+            }
         }
-        let mut abandoned = Vec::new();
         if only.is_none() {
             for batch in db::batch::list_abandoned(&mut conn).await? {
-                abandoned.extend(of_batch(&mut conn, &self.policy, tip, &batch).await?);
+                against.extend(threats.of(&mut conn, &batch).await?);
+            }
+        }
+        for threat in &against {
+            hits.learn(&mut conn, threat).await?;
+        }
+        against.iter().for_each(|threat| hits.hit(threat));
+        gathered.must = hits.chosen;
+        // The other coins of what is impossible then are free.
+        let spent: HashSet<OutPoint> = gathered.must.iter().map(|coin| coin.outpoint).collect();
+        let mut replaced = BTreeSet::new();
+        for batch in against.iter().map(|threat| &threat.batch).collect::<BTreeSet<_>>() {
+            let all = threats.of(&mut conn, batch).await?;
+            if all.iter().all(|it| it.inputs.iter().any(|coin| spent.contains(coin))) {
+                replaced.insert(batch.clone());
             }
         }
         drop(conn);
-        let all = fit.iter().flat_map(|(_, found)| found).chain(&abandoned);
-        let mut hits = Hits::new(self, all).await?;
-        fit.retain(|(row, found)| match found.iter().find(|threat| !hits.can_hit(threat)) {
-            None => true,
-            Some(threat) => {
-                left_out.push(blocked(&row.facts.id, threat));
-                false
-            }
-        });
-        for threat in fit.iter().flat_map(|(_, found)| found).chain(&abandoned) {
-            hits.hit(threat);
-        }
-        let must = hits.chosen;
-        let spent: HashSet<OutPoint> = must.iter().map(|coin| coin.outpoint).collect();
-        let mut replaced: BTreeSet<BatchId> = BTreeSet::new();
-        replaced.extend(fit.iter().flat_map(|(_, it)| it).map(|threat| threat.batch.clone()));
-        replaced.extend(abandoned.into_iter().map(|threat| threat.batch));
-        let coins = self.free_coins(&replaced, &spent).await?;
-        let rows = fit.into_iter().map(|(row, _)| row).collect();
-        let (payouts, addresses) = self.destinations(rows, &mut left_out).await?;
-        let change = self.change().await?;
-        Ok(Gathered { payouts, addresses, must, coins, change, left_out })
+        gathered.coins = self.free_coins(&replaced, &spent).await?;
+        Ok(gathered)
     }
 
-    /// Where each payout goes; none to ourselves, which would come back as a payment.
-    async fn destinations(
-        &self,
-        rows: Vec<PayoutRow>,
-        left_out: &mut Vec<LeftOutPayout>,
-    ) -> Result<(Vec<Wanted>, BTreeMap<PayoutId, String>), AppError> {
-        let (mut payouts, mut addresses) = (Vec::new(), BTreeMap::new());
-        let mut known: HashMap<String, Option<ScriptBuf>> = HashMap::new();
-        for row in rows {
-            let Some(text) = row.address.clone() else { continue };
-            if !known.contains_key(&text) {
-                known.insert(text.clone(), self.destination(&text).await?);
-            }
-            let id = row.facts.id.clone();
-            match known.get(&text).cloned().flatten() {
-                Some(script_pubkey) => {
-                    addresses.insert(id.clone(), text);
-                    payouts.push(Wanted { id, script_pubkey, amount_sat: row.ready_sat });
-                }
-                None => {
-                    let why = "its address is one of this shop; its holder must give another";
-                    left_out.push(LeftOutPayout { id, why: why.into() });
-                }
-            }
-        }
-        Ok((payouts, addresses))
-    }
-
+    /// What an address stands for; `None` when it is ours, or cannot be read: money to ourselves
+    /// would come back as a payment.
     async fn destination(&self, text: &str) -> Result<Option<ScriptBuf>, AppError> {
-        let unreadable = || DbError::corrupt("payout", "address", text);
-        let address: Address<_> = text.parse().map_err(|_| unreadable())?;
-        let address = address.require_network(self.network).map_err(|_| unreadable())?;
+        let address = text.parse::<Address<_>>().ok();
+        let address = address.and_then(|address| address.require_network(self.network).ok());
+        let Some(address) = address else { return Ok(None) };
         let ours = self.watch_only.is_ours(&address).await.map_err(away)?;
         Ok((!ours).then(|| address.script_pubkey()))
     }
@@ -203,7 +200,6 @@ impl Batcher {
             .collect();
         unspent.retain(|coin| !locked.contains(&coin.outpoint) && !spent.contains(&coin.outpoint));
         unspent.sort_by_key(|coin| (std::cmp::Reverse(coin.amount_sat), coin.outpoint));
-        unspent.truncate(MOST_INPUTS);
         let outpoints: Vec<OutPoint> = unspent.iter().map(|coin| coin.outpoint).collect();
         self.coins(&outpoints).await
     }
@@ -211,15 +207,27 @@ impl Batcher {
     /// Our coins as a draft wants them; those that the books do not know are not ours to spend.
     pub(super) async fn coins(&self, outpoints: &[OutPoint]) -> Result<Vec<Coin>, AppError> {
         let mut conn = self.db.read().await?;
+        self.known_coins(&mut conn, outpoints).await
+    }
+
+    /// The same over a connection.
+    pub(super) async fn known_coins(
+        &self,
+        conn: &mut Conn,
+        outpoints: &[OutPoint],
+    ) -> Result<Vec<Coin>, AppError> {
         let weights: HashMap<u32, u64> = self
-            .keychains(&mut conn)
+            .keychains(conn)
             .await?
             .into_iter()
             .map(|(id, keychain)| (id, keychain.satisfaction_weight()))
             .collect();
         let mut coins = Vec::new();
         for outpoint in outpoints {
-            let Some(found) = db::payment::find_output(&mut conn, outpoint).await? else {
+            if coins.len() == MOST_INPUTS {
+                break;
+            }
+            let Some(found) = db::payment::find_output(conn, outpoint).await? else {
                 tracing::warn!(coin = %outpoint, "a coin of the wallet that is not in the books");
                 continue;
             };
@@ -234,68 +242,33 @@ impl Batcher {
     }
 }
 
-fn blocked(id: &PayoutId, threat: &Threat) -> LeftOutPayout {
+/// Why a payout waits for an earlier transaction.
+fn blocked(threat: &Threat) -> String {
     let (batch, n) = (&threat.batch, threat.n);
     let until = match threat.dead_at {
         Some(height) => format!("until block {height}"),
         None => "until that is settled".into(),
     };
-    let why = format!(
+    format!(
         "version {n} of {batch} pays it, too, and may still be mined, and none of its coins can be \
          spent otherwise now; it waits {until}"
-    );
-    LeftOutPayout { id: id.clone(), why }
+    )
 }
 
-/// Chooses coins whose spending makes threats impossible: of those that can be spent, the ones
-/// that most threats spend.
-struct Hits {
-    spendable: HashMap<OutPoint, (usize, Coin)>,
-    chosen: Vec<Coin>,
-}
-
-impl Hits {
-    async fn new<'a>(
-        batcher: &Batcher,
-        threats: impl Iterator<Item = &'a Threat>,
-    ) -> Result<Self, AppError> {
-        let mut counts: BTreeMap<OutPoint, usize> = BTreeMap::new();
-        let mut seen = HashSet::new();
-        for threat in threats.filter(|threat| seen.insert((threat.batch.clone(), threat.n))) {
-            for coin in &threat.inputs {
-                *counts.entry(*coin).or_default() += 1;
-            }
-        }
-        let mut conn = batcher.db.read().await?;
-        let alive: HashSet<OutPoint> =
-            db::batch::locked_alive(&mut conn).await?.into_iter().collect();
-        drop(conn);
-        let mut spendable = HashMap::new();
-        for (outpoint, count) in counts.iter().filter(|(coin, _)| !alive.contains(coin)) {
-            let unspent = batcher.node.unspent_output(outpoint, false).await.map_err(away)?;
-            if unspent.is_none() {
-                continue;
-            }
-            let coins = batcher.coins(&[*outpoint]).await?;
-            spendable.extend(coins.into_iter().map(|coin| (*outpoint, (*count, coin))));
-        }
-        Ok(Self { spendable, chosen: Vec::new() })
+impl Gathered {
+    fn new(change: Change) -> Self {
+        let (payouts, addresses) = (Vec::new(), BTreeMap::new());
+        let (must, coins, left_out) = (Vec::new(), Vec::new(), Vec::new());
+        Self { payouts, addresses, must, coins, change, left_out }
     }
 
-    fn best(&self, threat: &Threat) -> Option<&Coin> {
-        let coins = threat.inputs.iter().filter_map(|coin| self.spendable.get(coin));
-        let best = coins.max_by_key(|(count, coin)| (*count, std::cmp::Reverse(coin.outpoint)));
-        best.map(|(_, coin)| coin)
+    fn pay(&mut self, row: &PayoutRow, script_pubkey: ScriptBuf, address: String) {
+        let id = row.facts.id.clone();
+        self.addresses.insert(id.clone(), address);
+        self.payouts.push(Wanted { id, script_pubkey, amount_sat: row.ready_sat });
     }
 
-    fn can_hit(&self, threat: &Threat) -> bool {
-        self.best(threat).is_some()
-    }
-
-    fn hit(&mut self, threat: &Threat) {
-        let is_hit = self.chosen.iter().any(|coin| threat.inputs.contains(&coin.outpoint));
-        if let Some(coin) = self.best(threat).filter(|_| !is_hit).cloned() {
-            self.chosen.push(coin);
-        }
+    fn leave_out(&mut self, row: &PayoutRow, why: String) {
+        self.left_out.push(LeftOutPayout { id: row.facts.id.clone(), why });
     }
 }

@@ -4,6 +4,7 @@
 
 mod bump;
 mod gather;
+mod hits;
 mod prepare;
 mod psbt;
 mod resume;
@@ -94,12 +95,18 @@ impl Batcher {
         }
     }
 
-    /// Money leaves only while the node is believed and its wallet knows our coins.
-    fn ready(&self) -> Result<(), AppError> {
-        if !self.readiness.borrow().trusted() {
-            let detail = "the node is not followed or not trusted at the moment; see /readyz";
-            return Err(refused(Code::NotReady, detail));
+    /// Money leaves only while the node is believed.
+    fn trusted(&self) -> Result<(), AppError> {
+        if self.readiness.borrow().trusted() {
+            return Ok(());
         }
+        let detail = "the node is not followed or not trusted at the moment; see /readyz";
+        Err(refused(Code::NotReady, detail))
+    }
+
+    /// A batch is made only while the node's wallet knows our coins, too.
+    fn ready(&self) -> Result<(), AppError> {
+        self.trusted()?;
         let state = self.wallet.borrow().clone();
         match state {
             WalletState::Ready => Ok(()),

@@ -61,7 +61,7 @@ impl Batcher {
     pub async fn preview(&self, asked: &Prepare) -> Result<Prepared, AppError> {
         self.ready()?;
         self.not_held().await?;
-        self.drafted(asked).await.map(|(prepared, _)| prepared)
+        self.drafted(asked, true).await.map(|(prepared, _)| prepared)
     }
 
     /// Makes a batch. Answers as [`PreparedView`], with the batch's id; a key that was used before
@@ -80,7 +80,7 @@ impl Batcher {
         }
         self.ready()?;
         self.not_held().await?;
-        let (prepared, gathered) = self.drafted(asked).await?;
+        let (prepared, gathered) = self.drafted(asked, false).await?;
         if asked.expect.is_some_and(|expected| expected != prepared.unsigned_txid) {
             let detail = "what is due or the coins have changed since the preview; look again";
             return Err(refused(Code::Conflict, detail));
@@ -95,7 +95,11 @@ impl Batcher {
         idempotent::answered(&mut self.db.read().await?, key).await
     }
 
-    async fn drafted(&self, asked: &Prepare) -> Result<(Prepared, Gathered), AppError> {
+    async fn drafted(
+        &self,
+        asked: &Prepare,
+        preview: bool,
+    ) -> Result<(Prepared, Gathered), AppError> {
         let feerate_msat = self.feerate(asked.feerate_msat).await?;
         let max_fee_pct = self.max_fee_pct(asked.max_fee_pct)?;
         let mut gathered = self.gather(asked.only.as_deref()).await?;
@@ -110,7 +114,7 @@ impl Batcher {
         };
         let draft = match draft(&order) {
             Ok(draft) => draft,
-            Err(error) => return Err(self.undrafted(error, gathered.left_out).await?),
+            Err(error) => return Err(self.undrafted(error, gathered.left_out, preview).await?),
         };
         let mut left_out = std::mem::take(&mut gathered.left_out);
         left_out.extend(draft.left_out.iter().map(said));
@@ -124,14 +128,17 @@ impl Batcher {
         &self,
         error: DraftError,
         mut left_out: Vec<LeftOutPayout>,
+        preview: bool,
     ) -> Result<AppError, AppError> {
         let mut detail = format!("nothing was prepared: {error}");
         if let DraftError::Nothing { left_out: more } = &error {
             let dust = |(id, why): &(PayoutId, LeftOut)| {
                 matches!(why, LeftOut::Dust { .. }).then(|| id.clone())
             };
-            let payouts = more.iter().filter_map(dust).collect();
-            self.db.write(MarkDust { ground: self.ground(), payouts }).await?;
+            if !preview {
+                let payouts = more.iter().filter_map(dust).collect();
+                self.db.write(MarkDust { ground: self.ground(), payouts }).await?;
+            }
             left_out.extend(more.iter().map(said));
         }
         if matches!(error, DraftError::Funds { .. }) {

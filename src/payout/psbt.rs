@@ -70,6 +70,10 @@ pub(super) async fn fill(wallet: &WatchOnly, draft: &Draft) -> Result<Psbt, AppE
         if known.value.to_sat() != coin.amount_sat || known.script_pubkey != coin.script_pubkey {
             return Err(away(format!("it knows the coin {} otherwise", coin.outpoint)));
         }
+        // Without it the txid after signing is not known.
+        if coin.script_pubkey.is_p2sh() && filled.inputs[n].redeem_script.is_none() {
+            return Err(away(format!("it does not know the script of the coin {}", coin.outpoint)));
+        }
     }
     Ok(filled)
 }

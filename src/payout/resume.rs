@@ -3,9 +3,9 @@
 
 use bitcoin::consensus::encode::deserialize;
 
-use crate::app::adopt_payment::{AdoptPayment, EndHold};
+use crate::app::adopt::{AdoptPayment, EndHold};
 use crate::app::{AppError, Code};
-use crate::db;
+use crate::db::{self, DbError};
 use crate::domain::ids::BatchId;
 use crate::domain::time::Timestamp;
 
@@ -23,14 +23,23 @@ pub struct Resumed {
 }
 
 impl Batcher {
+    /// When this database was restored and the height to which it knew the chain then, while it is
+    /// not known what left since.
+    async fn held(&self) -> Result<Option<(Timestamp, u32)>, AppError> {
+        let mut conn = self.db.read().await?;
+        let Some(text) = db::meta::find(&mut conn, db::meta::PAYOUTS_HELD).await? else {
+            return Ok(None);
+        };
+        let parts = text.split_once(' ');
+        let parsed = parts.and_then(|(at, height)| Some((at.parse().ok()?, height.parse().ok()?)));
+        let corrupt = || DbError::corrupt("meta", "value", db::meta::PAYOUTS_HELD);
+        let (millis, height) = parsed.ok_or_else(corrupt)?;
+        Ok(Some((Timestamp::from_millis(millis), height)))
+    }
+
     /// Refuses to prepare while it is not known what left since the backup.
     pub(super) async fn not_held(&self) -> Result<(), AppError> {
-        let mut conn = self.db.read().await?;
-        let Some(at) = db::meta::find(&mut conn, db::meta::PAYOUTS_HELD_AT).await? else {
-            return Ok(());
-        };
-        let at =
-            at.parse().map_or_else(|_| at.clone(), |ms| Timestamp::from_millis(ms).to_string());
+        let Some((at, _)) = self.held().await? else { return Ok(()) };
         let detail = format!(
             "this database was restored ({at}): payouts made since its backup are not in it, and \
              would be paid again. Destroy PSBTs that were signed since then, then run `leasehold \
@@ -46,15 +55,15 @@ impl Batcher {
     /// When the node or its wallet does not answer.
     pub async fn resume(&self, force: bool, actor: String) -> Result<Resumed, AppError> {
         self.ready()?;
+        let Some((_, known)) = self.held().await? else {
+            return Ok(Resumed { resumed: true, ..Resumed::default() });
+        };
         let mut resumed = Resumed::default();
         for txid in self.watch_only.sent().await.map_err(away)? {
-            let mut conn = self.db.read().await?;
-            let known = db::batch::find_version(&mut conn, &txid).await?.is_some();
-            drop(conn);
-            if known {
+            let sent = self.watch_only.transaction(&txid).await.map_err(away)?;
+            if sent.block.is_some_and(|(height, ..)| height <= known) {
                 continue;
             }
-            let sent = self.watch_only.transaction(&txid).await.map_err(away)?;
             let unreadable = |error| away(format!("{txid} cannot be read: {error}"));
             let item = AdoptPayment {
                 ground: self.ground(),
@@ -67,9 +76,10 @@ impl Batcher {
             resumed.found.extend(adopted.batch);
             resumed.unclear.extend(adopted.unclear);
         }
+        let forced = force && !resumed.unclear.is_empty();
         resumed.resumed = force || resumed.unclear.is_empty();
         if resumed.resumed {
-            self.db.write(EndHold { ground: self.ground(), actor }).await?;
+            self.db.write(EndHold { ground: self.ground(), forced, actor }).await?;
         }
         Ok(resumed)
     }

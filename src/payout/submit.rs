@@ -45,7 +45,7 @@ impl Batcher {
         let (id, n) = (batch.clone(), version.facts.n);
         let raw = match signed {
             Signed::Transaction(transaction) => *transaction,
-            Signed::Psbt(psbt) => match self.finished(&batch, version.clone(), *psbt).await? {
+            Signed::Psbt(psbt) => match self.finished(&batch, version.clone(), (*psbt, &actor)).await? {
                 Ok(transaction) => transaction,
                 Err(missing) => {
                     let (complete, missing) = (false, Some(missing));
@@ -53,6 +53,7 @@ impl Batcher {
                 }
             },
         };
+        self.trusted()?;
         if let Some(fault) = sign::fault_in(&raw) {
             return Err(wrong(fault));
         }
@@ -116,13 +117,22 @@ impl Batcher {
         &self,
         batch: &BatchId,
         mut version: VersionRow,
-        came: Psbt,
+        (came, actor): (Psbt, &str),
     ) -> Result<Result<Transaction, String>, AppError> {
         loop {
             let corrupt = || DbError::corrupt("payout_version", "psbt", batch);
             let stored = from_base64(&version.psbt).ok_or_else(corrupt)?;
             let combined = combine(&stored, &came)?;
-            if let Some(raw) = self.node.finalize_psbt(&combined).await.map_err(away)? {
+            // What others finished is taken or not, now: kept, it could keep the rest from finishing.
+            let mut finished = combined.clone();
+            for (ours, theirs) in finished.inputs.iter_mut().zip(&came.inputs) {
+                ours.tap_script_sigs.extend(theirs.tap_script_sigs.clone());
+                if theirs.final_script_witness.is_some() {
+                    ours.final_script_witness.clone_from(&theirs.final_script_witness);
+                    ours.final_script_sig.clone_from(&theirs.final_script_sig);
+                }
+            }
+            if let Some(raw) = self.node.finalize_psbt(&finished).await.map_err(away)? {
                 let unreadable = |_| away("it made no transaction of the PSBT");
                 return Ok(Ok(deserialize(&raw).map_err(unreadable)?));
             }
@@ -133,8 +143,14 @@ impl Batcher {
             }
             let psbt = base64(&combined);
             let from = std::mem::replace(&mut version.psbt, psbt.clone());
-            let item =
-                KeepSignatures { batch: batch.clone(), version: version.facts.n, from, psbt };
+            let item = KeepSignatures {
+                batch: batch.clone(),
+                version: version.facts.n,
+                from,
+                psbt,
+                now: self.clock.now(),
+                actor: actor.to_owned(),
+            };
             if self.db.write(item).await? {
                 return Ok(Err(missing(&combined)));
             }
@@ -146,7 +162,7 @@ impl Batcher {
     }
 }
 
-/// Our own PSBT with the signatures of the other one, of which nothing else is taken.
+/// Our own PSBT with the signatures of the other one that can be verified, and nothing else of it.
 fn combine(stored: &Psbt, came: &Psbt) -> Result<Psbt, AppError> {
     if came.unsigned_tx != stored.unsigned_tx {
         return Err(wrong("it is another transaction than the one prepared"));
@@ -155,11 +171,6 @@ fn combine(stored: &Psbt, came: &Psbt) -> Result<Psbt, AppError> {
     for (ours, theirs) in combined.inputs.iter_mut().zip(&came.inputs) {
         ours.partial_sigs.extend(theirs.partial_sigs.clone());
         ours.tap_key_sig = theirs.tap_key_sig.or(ours.tap_key_sig);
-        ours.tap_script_sigs.extend(theirs.tap_script_sigs.clone());
-        if theirs.final_script_witness.is_some() {
-            ours.final_script_witness.clone_from(&theirs.final_script_witness);
-            ours.final_script_sig.clone_from(&theirs.final_script_sig);
-        }
     }
     match sign::fault(&combined) {
         Some(fault) => Err(wrong(fault)),

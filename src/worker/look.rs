@@ -128,12 +128,17 @@ impl<S: BlockSource> Follow<S> {
         }
         let inputs: Vec<_> =
             absent.iter().flat_map(|tx| tx.inputs.iter().map(|input| (*input, tx.txid))).collect();
-        let known: HashMap<_, _> = item.conflicts.iter().copied().collect();
+        // What is known of a conflict already is no news.
+        let mut known: HashMap<_, _> =
+            absent.iter().filter_map(|tx| Some((tx.txid, tx.conflict?))).collect();
+        known.extend(item.conflicts.iter().copied());
         for chunk in inputs.chunks(CHUNK) {
             let outpoints: Vec<_> = chunk.iter().map(|(outpoint, _)| *outpoint).collect();
             let spenders = self.source.mempool_spenders(&outpoints).await?;
             for ((_, ours), by) in chunk.iter().zip(spenders) {
-                if let Some(by) = by.filter(|by| by != ours && known.get(ours) != Some(by)) {
+                let news = |by: &Txid| by != ours && known.get(ours) != Some(by);
+                if let Some(by) = by.filter(news) {
+                    known.insert(*ours, by);
                     item.conflicts.push((*ours, by));
                 }
             }

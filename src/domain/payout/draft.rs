@@ -15,6 +15,10 @@ use super::fee::{FeePolicy, fee_sat, split};
 /// The most inputs of one transaction: more would not be relayed, or not be signed in time.
 pub const MOST_INPUTS: usize = 500;
 
+/// The most that nodes relay is 400,000 weight units; some are left for signatures that are larger
+/// than they should be.
+const MOST_WEIGHT: u64 = 390_000;
+
 /// A coin of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coin {
@@ -75,6 +79,9 @@ pub enum LeftOut {
         /// The limit.
         limit_pct: u64,
     },
+    /// The coins are not enough for all, and it is among the largest.
+    #[error("the coins that can be spent now are not enough for all; it is left for later")]
+    Funds,
 }
 
 /// Why nothing can be drafted.
@@ -95,7 +102,7 @@ pub enum DraftError {
         available_sat: u64,
     },
     /// Too many coins would be needed.
-    #[error("more than {MOST_INPUTS} coins would be needed; pay fewer payouts at a time")]
+    #[error("more coins would be needed than one transaction can spend ({MOST_INPUTS})")]
     Inputs,
     /// The sender would pay more than the limit.
     #[error("the fee, {fee_sat} sat, is more than {limit_pct} % of the {total_sat} sat to pay")]
@@ -210,7 +217,17 @@ pub fn draft(order: &Order) -> Result<Draft, DraftError> {
             .iter()
             .map(|(script, list)| (script.clone(), list.iter().map(|it| it.amount_sat).sum()))
             .collect();
-        let funded = Funded::choose(order, &sums)?;
+        let funded = match Funded::choose(order, &sums) {
+            Ok(funded) => funded,
+            // What can be paid is paid.
+            Err(DraftError::Funds { .. } | DraftError::Inputs) if sums.len() > 1 => {
+                let largest = sums.iter().max_by_key(|(_, sat)| *sat).map(|(script, _)| script);
+                let list = largest.and_then(|script| groups.remove(script)).unwrap_or_default();
+                left_out.extend(list.into_iter().map(|it| (it.id.clone(), LeftOut::Funds)));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let bad = funded.refused(order, &sums)?;
         if bad.is_empty() {
             return Ok(funded.draft(order, &groups, left_out));
@@ -252,7 +269,9 @@ impl Funded {
                 FeePolicy::Sender => fee_sat(weight(&inputs, sums, None), order.feerate_msat),
             });
             if !inputs.is_empty() && found_sat >= needed_sat {
-                return Ok(Self::settle(order, sums, inputs, found_sat - total_sat));
+                let funded = Self::settle(order, sums, inputs, found_sat - total_sat);
+                let fits = funded.weight <= MOST_WEIGHT;
+                return if fits { Ok(funded) } else { Err(DraftError::Inputs) };
             }
             let Some(coin) = more.next() else {
                 return Err(DraftError::Funds { needed_sat, available_sat: found_sat });

@@ -108,6 +108,17 @@ pub struct Payout {
 }
 
 impl Payout {
+    /// Transactions that could still pay it though nothing counts on them: versions in no block, of
+    /// batches that were given up or that it has left, unless what fixes it takes their place.
+    pub fn stale(&self) -> impl Iterator<Item = &Paying> {
+        let fixed_sat = self.fixed().map_or(0, |(_, paying)| paying.amount_sat);
+        self.payings.iter().filter(move |paying| {
+            let counts =
+                self.batch.as_ref() == Some(&paying.batch) && paying.batch_state.is_alive();
+            paying.height.is_none() && !counts && paying.amount_sat > fixed_sat
+        })
+    }
+
     /// The transaction that fixes it, and how far that is: in the chain; else in the batch it was
     /// put into, while that is alive; else one that somebody sent though its batch was given up.
     pub fn fixed(&self) -> Option<(PayoutState, &Paying)> {
@@ -218,10 +229,15 @@ pub fn plan(owed: &[Owed], payouts: &[Payout]) -> Plan {
         // An open one has an account, too: it must hear that nothing is owed any more.
         account(&payout.recipient, &|account| {
             let Some((state, paying)) = &fixed else { return };
-            account.fixed_sat += paying.amount_sat;
-            if *state == PayoutState::Confirmed {
-                account.out_sat += paying.amount_sat;
+            if *state != PayoutState::Confirmed {
+                account.fixed_sat += paying.amount_sat;
+                return;
             }
+            // One, as things should be; whatever is in the chain has left.
+            let mined = payout.payings.iter().filter(|paying| paying.height.is_some());
+            let out_sat: u64 = mined.map(|paying| paying.amount_sat).sum();
+            account.fixed_sat += out_sat;
+            account.out_sat += out_sat;
         });
     }
     let mut open = Vec::new();

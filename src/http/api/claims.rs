@@ -115,12 +115,16 @@ impl Sums {
             after = last.facts.id.to_string();
             for row in &rows {
                 let books = row.doc.books(scene.now);
+                // What a top-up of somebody else gets back is theirs.
+                let own = row.doc.accounts.iter().filter(|account| account.recipient.is_none());
                 sums.received_sat += books.received_sat;
                 sums.held_sat += books.held_sat;
                 sums.credited_sat += books.prepaid_sat + books.earned_sat;
-                // What is too small to be paid now is still the holder's.
-                sums.refundable_sat += books.refundable_sat + books.dust_sat;
-                sums.refunded_sat += books.refunded_sat;
+                for account in own {
+                    // What is too small to be paid now is still the holder's.
+                    sums.refundable_sat += account.refundable_sat() + account.dust_sat;
+                    sums.refunded_sat += account.out_sat;
+                }
                 sums.banked_s += view::lease(row, scene).banked_s;
             }
         }

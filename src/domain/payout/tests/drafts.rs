@@ -149,8 +149,17 @@ fn assert_left_out(order: &Order, left_out: &[(crate::domain::ids::PayoutId, Lef
                 assert_eq!(*limit_pct, order.max_fee_pct);
                 assert!(above(*fee_sat, sat, *limit_pct));
             }
+            // All that is offered is not enough for everything, with the fee if the sender pays it.
+            LeftOut::Funds => assert!(short(order)),
         }
     }
+}
+
+/// Whether the coins might not be enough for all payouts and a fee.
+fn short(order: &Order) -> bool {
+    let offered: u64 = order.coins.iter().chain(&order.must).map(|coin| coin.amount_sat).sum();
+    let asked: u64 = order.payouts.iter().map(|wanted| wanted.amount_sat).sum();
+    offered < asked || order.fee_policy == FeePolicy::Sender
 }
 
 fn assert_error(order: &Order, error: &DraftError) {
