@@ -40,12 +40,12 @@ pub(super) async fn owe(
     let facts: Vec<_> = rows.iter().map(|row| row.facts.clone()).collect();
     let plan = plan(owed, &facts);
     let mut books = Payouts { tx, ground, subject };
+    let mut addresses = Vec::new();
     for row in &mut rows {
         if let Some((state, paying)) = row.facts.clone().fixed() {
-            books.fix(row, state, paying).await?;
+            addresses.extend(books.fix(row, state, paying).await?);
         }
     }
-    let mut addresses = Vec::new();
     for open in &plan.open {
         let row = rows.iter_mut().find(|row| open.id.as_ref() == Some(&row.facts.id));
         addresses.extend(books.open(open, row).await?);
@@ -64,13 +64,14 @@ struct Payouts<'a> {
 }
 
 impl Payouts<'_> {
-    /// A transaction pays it: it is worth what that pays.
+    /// A transaction pays it: it is worth what that pays. Returns its address if less can leave to
+    /// that now.
     async fn fix(
         &mut self,
         row: &mut PayoutRow,
         state: PayoutState,
         paying: &Paying,
-    ) -> Result<(), DbError> {
+    ) -> Result<Option<String>, DbError> {
         let before = row.clone();
         row.state = state;
         row.facts.amount_sat = paying.amount_sat;
@@ -89,7 +90,7 @@ impl Payouts<'_> {
         if *row != before {
             db::payout::record(self.tx.conn(), row).await?;
         }
-        Ok(())
+        Ok(row.address.clone().filter(|_| before.state.is_open()))
     }
 
     /// No transaction pays it. Returns the addresses whose sums may have changed.
