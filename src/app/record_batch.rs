@@ -104,7 +104,9 @@ impl WriteItem for RecordBatch {
             settle_batch(tx, &self.ground, &other, tip).await?;
         }
         settle_batch(tx, &self.ground, &batch, tip).await?;
-        for subject in db::batch::subjects(tx.conn(), &batch).await? {
+        let mut subjects = db::batch::subjects(tx.conn(), &batch).await?;
+        subjects.extend(self.mark_dust(tx).await?);
+        for subject in subjects {
             settle_subject(tx, &self.ground, &subject).await?;
         }
         let action = if n == 1 { "payout.prepare" } else { "payout.bump" };
@@ -251,12 +253,20 @@ impl RecordBatch {
         for item in &items {
             db::payout::bind(tx.conn(), &item.payout, batch).await?;
         }
-        for (payout, why) in &self.draft.left_out {
-            if matches!(why, LeftOut::Dust { .. }) {
-                db::payout::mark_dust(tx.conn(), payout, now).await?;
+        Ok(())
+    }
+
+    /// Notes what is too small to be paid. Returns what that comes from.
+    async fn mark_dust(&self, tx: &mut Tx) -> Result<Vec<String>, AppError> {
+        let mut subjects = Vec::new();
+        for (id, why) in &self.draft.left_out {
+            let Some(row) = db::payout::find(tx.conn(), id.as_str()).await? else { continue };
+            if matches!(why, LeftOut::Dust { .. }) && row.state.is_open() {
+                db::payout::mark_dust(tx.conn(), id, self.ground.now).await?;
+                subjects.push(row.subject);
             }
         }
-        Ok(())
+        Ok(subjects)
     }
 }
 
