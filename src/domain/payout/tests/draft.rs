@@ -142,7 +142,7 @@ fn the_sender_is_refused_a_fee_above_the_limit_and_leaves_dust_out() {
 
 #[test]
 fn the_largest_coins_are_taken_first_and_no_more_than_are_needed() {
-    let coins = vec![coin(1, 1000), coin(2, 30_000), coin(3, 20_000), coin(4, 20_000)];
+    let coins = [coin(1, 1000), coin(2, 30_000), coin(3, 20_000), coin(4, 20_000)];
     let pay = |must: Vec<u8>, sat| {
         let is_must = |it: &Coin| must.iter().any(|n| it.outpoint.vout == u32::from(*n));
         let (must, coins) = coins.iter().cloned().partition(is_must);
