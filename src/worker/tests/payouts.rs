@@ -67,6 +67,11 @@ enum Op {
         seconds: i64,
     },
     Crash,
+    /// Until it is believed again the node's blocks are recorded and nothing is settled: whatever
+    /// is done meanwhile finds facts whose consequences are not written.
+    Doubt {
+        on: bool,
+    },
     End {
         lease: usize,
         revoke: bool,
@@ -118,6 +123,7 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(depth, thief, keep)| Op::Fork { depth, thief, keep }),
         1 => prop::sample::select(vec![1i64, 130, 3600]).prop_map(|seconds| Op::Pass { seconds }),
         1 => Just(Op::Crash),
+        2 => prop::bool::weighted(0.4).prop_map(|on| Op::Doubt { on }),
         3 => (n.clone(), any::<bool>()).prop_map(|(lease, revoke)| Op::End { lease, revoke }),
         2 => (n.clone(), prop::option::weighted(0.8, n.clone()))
             .prop_map(|(lease, address)| Op::Patch { lease, address }),
@@ -175,6 +181,8 @@ struct Play {
     /// The coin of each payment, and the payment.
     sent: Vec<(OutPoint, Transaction)>,
     foreign: HashSet<OutPoint>,
+    /// True while nothing is settled.
+    doubted: bool,
 }
 
 /// What a use case may answer to a random request.
@@ -203,7 +211,7 @@ impl Play {
         scripts.push(rig.shop.keychain.script(Branch::External, UNISSUED));
         let (operator, checker) = (Operator::default(), Checker::default());
         let (sent, foreign) = (Vec::new(), HashSet::new());
-        Self { rig, operator, checker, leases, scripts, sent, foreign }
+        Self { rig, operator, checker, leases, scripts, sent, foreign, doubted: false }
     }
 
     /// Every script is paid, one lease is over, and everyone has said where the money goes.
@@ -245,7 +253,15 @@ impl Play {
 
     async fn check(&mut self) {
         let view = self.operator.view(&self.rig).await;
-        self.checker.check(&self.rig, &view).await;
+        match self.doubted {
+            true => self.checker.check_chain(&self.rig, &view).await,
+            false => self.checker.check(&self.rig, &view).await,
+        }
+    }
+
+    fn doubt(&mut self, on: bool) {
+        self.doubted = on;
+        self.rig.chain.pretend(move |node| node.initial_block_download = on);
     }
 
     async fn end(&mut self, lease: usize, action: Action) {
@@ -380,6 +396,7 @@ impl Play {
             Op::Fork { depth, thief, keep } => self.fork(*depth, *thief, *keep).await,
             Op::Pass { seconds } => self.rig.clock.advance_s(*seconds),
             Op::Crash => self.rig.restart(),
+            Op::Doubt { on } => self.doubt(*on),
             Op::End { lease, revoke } => {
                 let action = if *revoke { Action::Revoke } else { Action::Return };
                 self.end(lease % LEASES, action).await;
@@ -395,6 +412,7 @@ impl Play {
 
     /// Everything is mined, and every risk and every conflict comes to its end.
     async fn calm(&mut self) {
+        self.doubt(false);
         self.mine(1).await;
         self.rig.chain.clear_mempool();
         for _ in 0..10 {
@@ -402,6 +420,8 @@ impl Play {
             self.rig.chain.mine_empty(1);
             self.step().await;
         }
+        let stuck = self.operator.stuck(&self.rig).await;
+        assert!(stuck.is_empty(), "these can never be paid: {stuck:?}");
     }
 }
 

@@ -17,7 +17,7 @@ pub struct Blocks(HashMap<BlockHash, Block>);
 pub struct View {
     /// Where each transaction of the chain is.
     pub heights: HashMap<Txid, u32>,
-    spent: HashSet<OutPoint>,
+    spent: HashMap<OutPoint, Txid>,
     mempool: HashSet<Txid>,
     spent_in_mempool: HashSet<OutPoint>,
     pub tip: u32,
@@ -27,7 +27,7 @@ impl Blocks {
     pub async fn view(&mut self, chain: &MemoryChain) -> View {
         let mut view = View {
             heights: HashMap::new(),
-            spent: HashSet::new(),
+            spent: HashMap::new(),
             mempool: HashSet::new(),
             spent_in_mempool: HashSet::new(),
             tip: chain.tip().height,
@@ -38,8 +38,9 @@ impl Blocks {
                 new.insert(deserialize(&bytes).unwrap());
             }
             for tx in &self.0[&id.hash].txdata {
-                view.heights.insert(tx.compute_txid(), id.height);
-                view.spent.extend(inputs(tx));
+                let txid = tx.compute_txid();
+                view.heights.insert(txid, id.height);
+                view.spent.extend(inputs(tx).map(|coin| (coin, txid)));
             }
         }
         view.mempool = chain.mempool().await.unwrap().into_iter().collect();
@@ -57,17 +58,23 @@ pub fn inputs(tx: &Transaction) -> impl Iterator<Item = OutPoint> {
 }
 
 impl View {
-    /// Spent by nothing in the chain; `foreign` coins are always there.
+    /// Made in the chain, and spent by nothing in it.
     pub fn is_unspent(&self, coin: &OutPoint) -> bool {
-        self.heights.contains_key(&coin.txid) && !self.spent.contains(coin)
+        self.heights.contains_key(&coin.txid) && !self.spent.contains_key(coin)
     }
 
     /// The same, by nothing in the mempool either, with so many confirmations.
     pub fn is_free(&self, coin: &OutPoint, confirmations: u32) -> bool {
         let deep = |height: &u32| self.tip + 1 - height >= confirmations;
         self.heights.get(&coin.txid).is_some_and(deep)
-            && !self.spent.contains(coin)
+            && !self.spent.contains_key(coin)
             && !self.spent_in_mempool.contains(coin)
+    }
+
+    /// The height at which something else spent one of these coins.
+    pub fn taken_at(&self, txid: &Txid, coins: impl Iterator<Item = OutPoint>) -> Option<u32> {
+        let other = |coin| self.spent.get(&coin).filter(|by| *by != txid);
+        coins.filter_map(other).map(|by| self.heights[by]).max()
     }
 
     /// Whether a node takes it, replacing what is in its mempool: its coins are there, in the
@@ -77,7 +84,7 @@ impl View {
             let made = self.heights.contains_key(&coin.txid)
                 || foreign.contains(&coin)
                 || !mined && self.mempool.contains(&coin.txid);
-            made && !self.spent.contains(&coin)
+            made && !self.spent.contains_key(&coin)
         };
         !self.heights.contains_key(&tx.compute_txid()) && inputs(tx).all(is_there)
     }

@@ -151,8 +151,7 @@ async fn assert_batches(conn: &mut Conn, view: &View) -> HashMap<PayoutId, u64> 
     let mut paid = HashMap::new();
     for found in db::batch::list(conn, None, None, 1000).await.unwrap() {
         let batch = db::batch::find(conn, found.id.as_str()).await.unwrap().unwrap();
-        assert_eq!(batch.state, batch.facts().state(), "{batch:#?}");
-        let mined: Vec<u32> = mined(&batch, view);
+        let mined = mined(conn, &batch, view).await;
         assert!(mined.len() <= 1, "two versions of one batch are mined: {batch:#?}");
         for n in mined {
             for item in db::batch::items(conn, &batch.id, n).await.unwrap() {
@@ -164,22 +163,48 @@ async fn assert_batches(conn: &mut Conn, view: &View) -> HashMap<PayoutId, u64> 
     paid
 }
 
-fn mined(batch: &BatchRow, view: &View) -> Vec<u32> {
-    let versions = batch.versions.iter();
-    let height = |txid| view.heights.get(txid).copied();
-    for version in versions.clone() {
-        assert_eq!(version.facts.height, height(&version.facts.txid), "{version:#?}");
+/// Where every version is, and what makes it impossible; those that are mined.
+async fn mined(conn: &mut Conn, batch: &BatchRow, view: &View) -> Vec<u32> {
+    let mut mined = Vec::new();
+    for version in &batch.versions {
+        let txid = version.facts.txid;
+        let height = view.heights.get(&txid).copied();
+        assert_eq!(version.facts.height, height, "{version:#?}");
+        if height.is_some() {
+            mined.push(version.facts.n);
+            continue;
+        }
+        let coins = db::tx::inputs(conn, &txid).await.unwrap();
+        let mut taken = view.taken_at(&txid, coins.iter().copied());
+        for parent in coins.iter().map(|coin| coin.txid) {
+            if taken.is_none() && !view.heights.contains_key(&parent) {
+                let coins = db::tx::inputs(conn, &parent).await.unwrap();
+                taken = view.taken_at(&parent, coins.into_iter());
+            }
+        }
+        let known = version.facts.conflict_height;
+        assert_eq!(known.is_some(), taken.is_some(), "{known:?}, {taken:?}: {version:#?}");
     }
-    versions.filter(|it| it.facts.height.is_some()).map(|it| it.facts.n).collect()
+    mined
 }
 
 impl Checker {
+    /// While facts were recorded and nothing was settled: what is in the chain only.
+    pub async fn check_chain(&self, rig: &Rig, view: &View) {
+        let mut conn = rig.db.read().await.unwrap();
+        assert_batches(&mut conn, view).await;
+    }
+
     pub async fn check(&mut self, rig: &Rig, view: &View) {
         let mut conn = rig.db.read().await.unwrap();
         let all = money(rig, &mut conn).await;
         all.iter().for_each(assert_equation);
         assert_ledger(&mut conn, &all).await;
         let paid = assert_batches(&mut conn, view).await;
+        for batch in db::batch::list(&mut conn, None, None, 1000).await.unwrap() {
+            let full = db::batch::find(&mut conn, batch.id.as_str()).await.unwrap().unwrap();
+            assert_eq!(batch.state, full.facts().state(), "{full:#?}");
+        }
         let refunded: u64 = all.iter().map(|it| it.books.refunded_sat).sum();
         assert_eq!(paid.values().sum::<u64>(), refunded, "what is mined is what was refunded");
         let mut payees: BTreeMap<Payee, u64> = BTreeMap::new();

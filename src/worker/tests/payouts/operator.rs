@@ -84,6 +84,26 @@ impl Operator {
         Some(self.record(rig, made, (gathered.addresses, index, For::New)).await)
     }
 
+    /// What is due, though something else may still pay it that can never be made impossible.
+    pub async fn stuck(&mut self, rig: &Rig) -> Vec<PayoutId> {
+        let view = self.view(rig).await;
+        let mut conn = rig.db.read().await.unwrap();
+        let mut stuck = Vec::new();
+        for row in db::payout::list_due(&mut conn, 100).await.unwrap() {
+            let (subject, recipient) = (&row.subject, row.facts.recipient.as_ref());
+            let policy = &rig.shop.policy;
+            let found = threats(&mut conn, policy, view.tip, subject, recipient).await.unwrap();
+            // A coin that is in no block may come back, or be taken.
+            let is_there = |coin: &OutPoint| view.heights.contains_key(&coin.txid);
+            let settled = |threat: &&Threat| threat.inputs.iter().all(is_there);
+            let free = |threat: &Threat| threat.inputs.iter().any(|coin| view.is_unspent(coin));
+            if found.iter().filter(settled).any(|threat| !free(threat)) {
+                stuck.push(row.facts.id);
+            }
+        }
+        stuck
+    }
+
     async fn record(
         &mut self,
         rig: &Rig,
