@@ -37,7 +37,12 @@ pub(super) async fn owe(
         return Ok(Vec::new());
     }
     let mut rows = db::payout::list_of_subject(tx.conn(), subject.id).await?;
-    let facts: Vec<_> = rows.iter().map(|row| row.facts.clone()).collect();
+    let facts = |row: &PayoutRow| {
+        let same = row.address == (subject.address)(row.facts.recipient.as_ref());
+        // What is too small depends on the address.
+        Payout { dust: row.facts.dust && same, ..row.facts.clone() }
+    };
+    let facts: Vec<_> = rows.iter().map(facts).collect();
     let plan = plan(owed, &facts);
     let mut books = Payouts { tx, ground, subject };
     let mut addresses = Vec::new();
@@ -110,7 +115,7 @@ impl Payouts<'_> {
         }
         let before = row.clone();
         row.facts.amount_sat = open.amount_sat;
-        row.facts.dust = open.dust && row.address == address;
+        row.facts.dust = open.dust;
         row.ready_sat = open.ready_sat;
         row.txid = None;
         row.address.clone_from(&address);

@@ -107,10 +107,11 @@ impl WriteItem for RecordBatch {
             settle_batch(tx, &self.ground, &other, tip).await?;
         }
         settle_batch(tx, &self.ground, &batch, tip).await?;
-        for subject in db::batch::subjects(tx.conn(), &batch).await? {
+        let mut subjects = db::batch::subjects(tx.conn(), &batch).await?;
+        subjects.extend(self.mark_dust(tx).await?);
+        for subject in subjects {
             settle_subject(tx, &self.ground, &subject).await?;
         }
-        self.note_dust(tx).await?;
         if n > 1 {
             self.tell_bump(tx, &batch, n);
         }
@@ -273,18 +274,22 @@ impl RecordBatch {
         }
         Ok(())
     }
+
+    /// Notes what is too small to be paid. Returns what that comes from.
+    async fn mark_dust(&self, tx: &mut Tx) -> Result<Vec<String>, AppError> {
+        let mut subjects = Vec::new();
+        for (id, why) in &self.draft.left_out {
+            let Some(row) = db::payout::find(tx.conn(), id.as_str()).await? else { continue };
+            if matches!(why, LeftOut::Dust { .. }) && row.state.is_open() {
+                db::payout::mark_dust(tx.conn(), id, self.ground.now).await?;
+                subjects.push(row.subject);
+            }
+        }
+        Ok(subjects)
+    }
 }
 
 impl RecordBatch {
-    /// What is too small to be paid is booked so.
-    async fn note_dust(&self, tx: &mut Tx) -> Result<(), AppError> {
-        let dust = |(id, why): &(PayoutId, LeftOut)| {
-            matches!(why, LeftOut::Dust { .. }).then(|| id.clone())
-        };
-        let payouts = self.draft.left_out.iter().filter_map(dust).collect();
-        MarkDust { ground: self.ground.clone(), payouts }.run(tx).await
-    }
-
     /// Its payouts stand where they stood.
     fn tell_bump(&self, tx: &mut Tx, batch: &BatchId, n: u32) {
         let data = serde_json::json!({

@@ -2,6 +2,7 @@
 
 mod crowd;
 mod pair;
+mod payouts;
 mod schedule;
 
 use std::sync::Arc;
