@@ -10,8 +10,9 @@ use super::answer::{FeeAnswer, FinalAnswer, FloorAnswer, TrialAnswer};
 use super::bitcoind::Bitcoind;
 use super::rpc::unusable;
 
-/// What a transaction is refused for that the node has already.
-const HAD_ALREADY: [&str; 2] = ["txn-already-in-mempool", "txn-already-known"];
+/// What a transaction is refused for that the node has already, be it with other signatures.
+const HAD_ALREADY: [&str; 3] =
+    ["txn-already-in-mempool", "txn-same-nonwitness-data-in-mempool", "txn-already-known"];
 /// The blocks that the node estimates for.
 const TARGETS: std::ops::RangeInclusive<u16> = 1..=1008;
 

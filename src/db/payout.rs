@@ -163,7 +163,8 @@ async fn payings(
 ) -> Result<HashMap<PayoutId, Vec<Paying>>, DbError> {
     let rows = sqlx::query(
         "SELECT payout_item.payout, payout_item.batch, payout_item.n, payout_item.amount_sat, \
-         payout_version.txid, payout_batch.state, tx.height, tx.mempool_at FROM payout \
+         payout_version.txid, payout_version.submitted_at, payout_batch.state, tx.height, \
+         tx.mempool_at FROM payout \
          JOIN payout_item ON payout_item.payout = payout.id \
          JOIN payout_version ON payout_version.batch = payout_item.batch \
               AND payout_version.n = payout_item.n \
@@ -183,6 +184,7 @@ async fn payings(
             n: row.u32("n")?,
             txid: row.parsed("txid", |text| text.parse().ok())?,
             amount_sat: row.u64("amount_sat")?,
+            submitted: row.opt_i64("submitted_at")?.is_some(),
             height: row.opt_u32("height")?,
             in_mempool: row.opt_i64("mempool_at")?.is_some(),
         });

@@ -14,6 +14,8 @@ use crate::domain::ids::BatchId;
 use super::psbt::{Signed, base64, differences, from_base64};
 use super::{Batcher, away, sign};
 
+const UNSIGNED: &str = "it has no signature; sign it first";
+
 /// What became of a signed file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Submitted {
@@ -136,10 +138,14 @@ impl Batcher {
                 let unreadable = |_| away("it made no transaction of the PSBT");
                 return Ok(Ok(deserialize(&raw).map_err(unreadable)?));
             }
-            let bare = sign::bare(&combined);
-            let is_multisig = sign::is_multisig(&combined);
-            if combined == stored || !is_multisig || !bare.is_empty() {
+            if sign::bare(&came).len() == came.inputs.len() {
+                return Err(wrong(UNSIGNED));
+            }
+            if !sign::is_multisig(&combined) || !sign::bare(&combined).is_empty() {
                 return Err(wrong(missing(&combined)));
+            }
+            if combined == stored {
+                return Ok(Err(missing(&combined)));
             }
             let psbt = base64(&combined);
             let from = std::mem::replace(&mut version.psbt, psbt.clone());
@@ -181,7 +187,7 @@ fn combine(stored: &Psbt, came: &Psbt) -> Result<Psbt, AppError> {
 fn missing(psbt: &Psbt) -> String {
     let bare = sign::bare(psbt);
     if bare.len() == psbt.inputs.len() {
-        return "it has no signature; sign it first".into();
+        return UNSIGNED.into();
     }
     if !bare.is_empty() {
         let list: Vec<String> = bare.iter().map(ToString::to_string).collect();

@@ -84,6 +84,8 @@ pub struct Paying {
     pub txid: Txid,
     /// What it takes from what is owed.
     pub amount_sat: u64,
+    /// True once it came back signed.
+    pub submitted: bool,
     /// The block it is in.
     pub height: Option<u32>,
     /// True while it is in the mempool.
@@ -127,7 +129,8 @@ impl Payout {
         }
         let bound = |paying: &&Paying| self.batch.as_ref() == Some(&paying.batch);
         let alive = self.payings.iter().filter(bound);
-        let newest = alive.max_by_key(|paying| (paying.in_mempool, paying.n));
+        // One that was sent is on its way, whether it was seen or not; one that is not signed is not.
+        let newest = alive.max_by_key(|it| (it.in_mempool, it.submitted, it.n));
         match newest.map(|paying| (paying.batch_state, paying)) {
             Some((BatchState::Prepared, paying)) => return Some((PayoutState::Prepared, paying)),
             Some((BatchState::Broadcast, paying)) => return Some((PayoutState::Broadcast, paying)),

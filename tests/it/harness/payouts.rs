@@ -189,7 +189,7 @@ impl Shop {
     pub fn arrived_sat(&self, address: &str) -> u64 {
         let coins = self.node.wallet("listunspent", json!([1, 9_999_999, [address]]));
         let sat = |coin: &Value| {
-            let text = coin["amount"].to_string();
+            let text = format!("{:.8}", coin["amount"].as_f64().unwrap());
             bitcoin::Amount::from_str_in(&text, bitcoin::Denomination::Bitcoin).unwrap().to_sat()
         };
         coins.as_array().unwrap().iter().map(sat).sum()

@@ -107,7 +107,7 @@ fn a_payment_link_is_taken_for_its_address_wherever_one_is_given() {
 
 #[test]
 fn who_joins_a_claim_with_another_address_changes_it_for_all_that_waits() {
-    each_signed(Kind::Wpkh, CONFIG, |shop, _| {
+    once_signed(Kind::Wpkh, CONFIG, |shop, _| {
         let [old, new] = [shop.node.new_address(), shop.node.new_address()];
         let rented = shop.due(&[(&old, 20_000)]).remove(0);
         let body = json!({ "resource": "shared", "duration_s": 3600, "refund_address": new });
@@ -121,7 +121,7 @@ fn who_joins_a_claim_with_another_address_changes_it_for_all_that_waits() {
 
 #[test]
 fn an_address_that_this_shop_gave_out_is_refused_wherever_one_is_given() {
-    each_signed(Kind::Wpkh, CONFIG, |shop, _| {
+    once_signed(Kind::Wpkh, CONFIG, |shop, _| {
         let rented = shop.rent("shared", 3600);
         let ours = json!(rented.address);
         let topup = format!("/v1/leases/{}/invoices", rented.lease);
@@ -149,7 +149,7 @@ fn internal(shop: &Shop, index: u32) -> String {
 
 #[test]
 fn an_address_that_this_shop_will_give_out_is_left_out_when_it_is_to_be_paid() {
-    each_signed(Kind::Wpkh, CONFIG, |shop, signer| {
+    once_signed(Kind::Wpkh, CONFIG, |shop, signer| {
         let unissued = shop.address(150);
         let change_address = internal(shop, 0);
         let first = shop.due(&[(&unissued, 20_000)]).remove(0);

@@ -6,32 +6,73 @@ use serde_json::{Value, json};
 use super::owed::{change_of, coins_of, output_to};
 use super::{CONFIG, each_signed, number, once_signed, text};
 use crate::harness::daemon::Shop;
-use crate::harness::signer::Kind;
+use crate::harness::signer::{Kind, Signer};
 use crate::harness::wait::until;
+
+/// Ten leases with ten top-ups each, every one with an address of its own, all given up; what each
+/// address is owed.
+fn hundred(shop: &Shop) -> Vec<(String, u64)> {
+    let far = Signer::new(Kind::Tr).descriptor().replace("<0;1>", "0");
+    let checked = shop.node.call("getdescriptorinfo", json!([far]))["descriptor"].clone();
+    let list = shop.node.call("deriveaddresses", json!([checked, [0, 99]]));
+    let to: Vec<String> = list.as_array().unwrap().iter().map(text).collect();
+    let (mut pay, mut debts) = (Vec::new(), Vec::new());
+    for (n, ten) in to.chunks(10).enumerate() {
+        let rented = shop.rent("shared", 3600);
+        let path = format!("/v1/leases/{}/invoices", rented.lease);
+        for (m, address) in ten.iter().enumerate() {
+            let body = json!({ "duration_s": 600, "refund_address": address });
+            let topup = shop.post(&path, None, &body);
+            let sat = u64::try_from(5000 + 70 * n + 7 * m).unwrap();
+            pay.push((text(&topup["invoice"]["address"]), sat));
+            debts.push((address.clone(), sat));
+        }
+        shop.give_back(&rented);
+    }
+    let pay: Vec<_> = pay.iter().map(|(address, sat)| (address.as_str(), *sat)).collect();
+    shop.node.send_many(&pay);
+    shop.node.mine(2);
+    debts
+}
+
+/// Waits until a hundred payouts are in a state.
+fn all_in(shop: &Shop, state: &str) -> Vec<Value> {
+    until(&format!("all to be {state}"), || {
+        let path = format!("payouts?limit=200&state={state}");
+        let (_, list) = shop.operate(Method::GET, &path, None);
+        let items = list["items"].as_array().unwrap().clone();
+        if items.len() == 100 { Ok(items) } else { Err(items.len()) }
+    })
+}
 
 #[test]
 fn a_hundred_refunds_leave_in_one_transaction() {
     once_signed(Kind::Wpkh, CONFIG, |shop, signer| {
-        let to: Vec<String> = (0..100).map(|_| shop.node.new_address()).collect();
-        let sats = (0..100).map(|n| 5000 + n * 7);
-        let debts: Vec<(&str, u64)> = to.iter().map(String::as_str).zip(sats).collect();
-        let list = shop.due(&debts);
+        let debts = hundred(shop);
+        all_in(shop, "due");
         let batch = shop.prepare(&json!({}));
         let total: u64 = debts.iter().map(|(_, sat)| sat).sum();
         assert_eq!(number(&batch["pays"]["total_sat"]), total);
-        let batch = shop.through(signer, &batch);
-        assert_eq!(batch["confirmations"], 1);
-        for (rented, (to, sat)) in list.iter().zip(&debts) {
-            let payout = shop.payout_in(rented, "confirmed");
-            assert_eq!(payout["txid"], batch["txid"]);
+        shop.sign_and_submit(signer, &batch);
+        let block = shop.node.mine(1).remove(0);
+        let done = all_in(shop, "confirmed");
+        assert!(done.iter().all(|payout| payout["txid"] == batch["txid"]));
+        let mined = shop.node.call("getblock", json!([block, 2]))["tx"][1]["vout"].clone();
+        let mined = mined.as_array().unwrap();
+        for (to, sat) in &debts {
             let output = output_to(&batch["pays"], to);
-            let fee = number(&output["payouts"][0]["fee_sat"]);
-            assert_eq!(number(&output["amount_sat"]), sat - fee);
+            let left = sat - number(&output["payouts"][0]["fee_sat"]);
+            let here = |it: &&Value| it["scriptPubKey"]["address"] == to.as_str();
+            let found = mined.iter().find(here).unwrap();
+            let arrived = format!("{:.8}", found["value"].as_f64().unwrap());
+            assert_eq!(arrived, format!("0.{left:08}"), "{found}");
+            assert_eq!(number(&output["amount_sat"]), left);
         }
-        assert_eq!(number(&shop.accounts()["refunded_sat"]), total);
-        assert_eq!(shop.accounts()["refundable_sat"], 0);
-        let arrived = shop.node.wallet("listunspent", json!([1, 1, to]));
-        assert_eq!(arrived.as_array().unwrap().len(), 100);
+        let accounts = shop.accounts();
+        assert_eq!(
+            (&accounts["refunded_sat"], &accounts["refundable_sat"]),
+            (&json!(total), &json!(0))
+        );
     });
 }
 
@@ -64,7 +105,7 @@ fn nothing_is_prepared_when_nothing_is_due_or_coins_are_short() {
 
 #[test]
 fn a_preview_keeps_nothing_and_is_what_is_made_then() {
-    each_signed(Kind::Wpkh, CONFIG, |shop, _| {
+    once_signed(Kind::Wpkh, CONFIG, |shop, _| {
         let to = shop.node.new_address();
         let rented = shop.due(&[(&to, 20_000)]).remove(0);
         let preview = json!({ "feerate_msat_vb": 1234, "preview": true });
@@ -74,7 +115,7 @@ fn a_preview_keeps_nothing_and_is_what_is_made_then() {
         shop.payout_in(&rented, "due");
         let (_, batches) = shop.operate(Method::GET, "payouts/batches", None);
         assert_eq!(batches["items"], json!([]));
-        let other = json!({ "feerate_msat_vb": 1235, "expect_txid": shown["txid"] });
+        let other = json!({ "feerate_msat_vb": 2000, "expect_txid": shown["txid"] });
         assert!(shop.unprepared(&other).contains("changed since the preview; look again"));
         let same = json!({ "feerate_msat_vb": 1234, "expect_txid": shown["txid"] });
         let (status, made) = shop.try_prepare(&same);
@@ -106,7 +147,7 @@ fn a_batch_asked_for_twice_with_one_key_is_made_once_and_answered_twice() {
         let rented = shop.due(&[(&to, 20_000)]).remove(0);
         shop.wait_for_wallet();
         let body = json!({ "feerate_msat_vb": 1000 });
-        let key = "a key of the operator's";
+        let key = "a-key-of-the-operator";
         let (status, made) = with_key(shop, "prepare", key, &body);
         assert_eq!(status, 201, "{made}");
         assert_eq!(with_key(shop, "prepare", key, &body), (201, made.clone()));
@@ -115,7 +156,7 @@ fn a_batch_asked_for_twice_with_one_key_is_made_once_and_answered_twice() {
         assert_eq!((status, &refused["code"]), (422, &json!("idempotency_key_reused")));
         let batch = made["batch"].clone();
         let bump = format!("batches/{}/bump", text(&batch["id"]));
-        let key = "another key of his";
+        let key = "another-key-of-the-operator";
         let (status, bumped) = with_key(shop, &bump, key, &json!({ "feerate_msat_vb": 3000 }));
         assert_eq!((status, &bumped["batch"]["version"]), (201, &json!(2)), "{bumped}");
         let again = with_key(shop, &bump, key, &json!({ "feerate_msat_vb": 3000 }));
@@ -131,7 +172,7 @@ fn a_batch_asked_for_twice_with_one_key_is_made_once_and_answered_twice() {
 
 #[test]
 fn what_is_in_one_batch_is_in_no_other_neither_payouts_nor_coins() {
-    each_signed(Kind::Wpkh, CONFIG, |shop, signer| {
+    once_signed(Kind::Wpkh, CONFIG, |shop, signer| {
         let [a, b] = [shop.node.new_address(), shop.node.new_address()];
         shop.due(&[(&a, 20_000)]);
         let first = shop.prepare(&json!({}));
@@ -148,7 +189,7 @@ fn what_is_in_one_batch_is_in_no_other_neither_payouts_nor_coins() {
         shop.sign_and_submit(signer, &first);
         shop.node.mine(1);
         for batch in [&first, &second] {
-            shop.batch_in(&batch["id"], "confirmed");
+            shop.all_confirmed(&batch["id"]);
         }
         assert_eq!(number(&shop.accounts()["refunded_sat"]), 50_000);
     });
@@ -156,7 +197,7 @@ fn what_is_in_one_batch_is_in_no_other_neither_payouts_nor_coins() {
 
 #[test]
 fn change_comes_back_as_our_own_coin_and_a_later_batch_spends_it() {
-    each_signed(Kind::Wpkh, CONFIG, |shop, signer| {
+    once_signed(Kind::Wpkh, CONFIG, |shop, signer| {
         let rich = shop.rent("shared", 100_000);
         shop.node.send(&rich.address, 100_000);
         let [a, b] = [shop.node.new_address(), shop.node.new_address()];

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::owed::{read, written};
-use super::{CONFIG, each_signed, number, text};
-use crate::harness::daemon::{Shop, each_of};
+use super::{CONFIG, each_signed, number, once_signed, text};
+use crate::harness::daemon::{Shop, once_of};
 use crate::harness::signer::{Kind, Signer};
 
 fn submit(shop: &Shop, psbt: &str) -> Value {
@@ -24,10 +24,10 @@ fn two_of_three(shop: &mut Shop, signer: &Signer) {
     let missing = "1 signature(s) an input are there, more are needed; submit what others signed";
     assert_eq!((&kept["complete"], &kept["missing"]), (&json!(false), &json!(missing)), "{kept}");
     assert_eq!(kept["batch"]["state"], "prepared");
-    let (status, again) = shop.try_submit(&one);
-    assert_eq!((status, &again["detail"]), (422, &json!(missing)), "{again}");
-    let (_, again) = shop.try_submit(&unsigned);
-    assert_eq!(again["detail"], missing, "what was kept stays");
+    assert_eq!(submit(shop, &one), kept, "the same once more");
+    let (status, refused) = shop.try_submit(&unsigned);
+    let bare = json!("it has no signature; sign it first");
+    assert_eq!((status, &refused["detail"]), (422, &bare), "{refused}");
     shop.stop();
     shop.start();
     // The one that is kept can be taken out and signed on.
@@ -52,12 +52,12 @@ fn two_signers_of_a_script_hash_hand_in_their_files_one_after_the_other() {
 fn so_they_do_behind_a_script_hash_of_the_old_kind_though_signing_changes_the_txid() {
     let signer = Signer::new(Kind::Wsh2of3);
     let descriptor = format!("sh({})", signer.descriptor());
-    each_of(&descriptor, CONFIG, |shop| two_of_three(shop, &signer));
+    once_of(&descriptor, CONFIG, |shop| two_of_three(shop, &signer));
 }
 
 #[test]
 fn a_signature_of_a_key_that_is_none_of_the_three_is_not_kept() {
-    each_signed(Kind::Wsh2of3, CONFIG, |shop, signer| {
+    once_signed(Kind::Wsh2of3, CONFIG, |shop, signer| {
         shop.due(&[(&shop.node.new_address(), 20_000)]);
         let batch = shop.prepare(&json!({}));
         let mut psbt = read(&json!(signer.sign_with(&text(&batch["psbt"]), 0)));

@@ -41,11 +41,25 @@ impl Shop {
         list
     }
 
-    /// Signs, submits and mines a batch.
+    /// Signs, submits and mines a batch; it and all its payouts are confirmed then.
     pub fn through(&self, signer: &Signer, batch: &Value) -> Value {
         self.sign_and_submit(signer, batch);
         self.node.mine(1);
-        self.batch_in(&batch["id"], "confirmed")
+        self.all_confirmed(&batch["id"])
+    }
+
+    /// Waits until a batch and all its payouts are confirmed.
+    pub fn all_confirmed(&self, id: &Value) -> Value {
+        let batch = self.batch_in(id, "confirmed");
+        let outputs = batch["pays"]["outputs"].as_array().unwrap();
+        for share in outputs.iter().flat_map(|output| output["payouts"].as_array().unwrap()) {
+            let path = format!("payouts/{}", text(&share["id"]));
+            until("the payout to be confirmed", || {
+                let (_, payout) = self.operate(Method::GET, &path, None);
+                if payout["state"] == "confirmed" { Ok(()) } else { Err(payout) }
+            });
+        }
+        batch
     }
 
     /// The claim's payouts, the oldest first.

@@ -7,6 +7,7 @@ use super::owed::output_to;
 use super::{CONFIG, each_signed, number, once_signed, text};
 use crate::harness::daemon::{Rented, Shop};
 use crate::harness::signer::Kind;
+use crate::harness::wait::until;
 
 /// Checks that the claim's sums are those of its payouts and leases.
 fn adds_up(shop: &Shop, rented: &Rented) -> Value {
@@ -51,7 +52,10 @@ fn what_the_holder_and_the_public_see_adds_up_at_every_step() {
             (rented.lease.clone(), &json!("shared"))
         );
         shop.refund_to(&rented, &to);
-        assert_eq!(see("waiting", back, 0)["waits_for"], "confirmations");
+        until("the address to count", || {
+            let waits = see("waiting", back, 0);
+            if waits["waits_for"] == "confirmations" { Ok(()) } else { Err(waits) }
+        });
         shop.node.mine(1);
         let due = see("due", back, 0);
         assert_eq!((&due["waits_for"], &due["ready_sat"]), (&json!(null), &due["amount_sat"]));

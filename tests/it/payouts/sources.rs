@@ -22,7 +22,7 @@ fn running(shop: &Shop, sat: u64, to: &str) -> Rented {
 
 #[test]
 fn what_is_unused_of_a_revoked_lease_goes_back() {
-    each_signed(Kind::Wpkh, CONFIG, |shop, signer| {
+    once_signed(Kind::Wpkh, CONFIG, |shop, signer| {
         let to = shop.node.new_address();
         let rented = running(shop, 50_000, &to);
         let path = format!("leases/{}/revoke", rented.lease);
@@ -34,7 +34,8 @@ fn what_is_unused_of_a_revoked_lease_goes_back() {
         assert_eq!(number(&shop.payout_in(&rented, "due")["amount_sat"]), back);
         let batch = shop.prepare(&json!({}));
         shop.through(signer, &batch);
-        let fee = number(&batch["pays"]["fee_sat"]);
+        // The second that was used pays for a part of the fee: it is too little to come back.
+        let fee = number(&output_to(&batch["pays"], &to)["payouts"][0]["fee_sat"]);
         assert_eq!(shop.arrived_sat(&to), back - fee);
         assert_eq!(shop.lease(&rented.lease)["refundable_sat"], 0);
     });
@@ -73,21 +74,21 @@ fn money_too_little_for_the_shortest_lease_goes_back_when_it_is_given_up() {
     once_signed(Kind::Wpkh, &config, |shop, signer| {
         let to = shop.node.new_address();
         let rented = shop.rent("shared", 3600);
-        shop.node.send(&rented.address, 599);
+        shop.node.send(&rented.address, 500);
         shop.node.mine(2);
         until("it to be held", || {
             let claim = shop.claim(&rented);
-            if claim["held_sat"] == 599 { Ok(()) } else { Err(claim) }
+            if claim["held_sat"] == 500 { Ok(()) } else { Err(claim) }
         });
         assert_eq!(shop.claim(&rented)["payouts"], json!([]), "not yet");
         shop.give_back(&rented);
         shop.refund_to(&rented, &to);
         shop.payout_in(&rented, "due");
-        let batch = shop.prepare(&json!({ "feerate_msat_vb": 500 }));
+        let batch = shop.prepare(&json!({ "max_fee_pct": 30 }));
         shop.through(signer, &batch);
-        assert_eq!(shop.arrived_sat(&to), 599 - number(&batch["pays"]["fee_sat"]));
+        assert_eq!(shop.arrived_sat(&to), 500 - number(&batch["pays"]["fee_sat"]));
         let claim = shop.claim(&rented);
-        assert_eq!((&claim["held_sat"], &claim["refunded_sat"]), (&json!(0), &json!(599)));
+        assert_eq!((&claim["held_sat"], &claim["refunded_sat"]), (&json!(0), &json!(500)));
     });
 }
 
@@ -128,7 +129,7 @@ fn a_top_up_that_named_an_address_gets_its_own_money_there_and_the_claim_the_res
 
 #[test]
 fn leases_of_one_claim_to_one_address_leave_in_one_output() {
-    each_signed(Kind::Wpkh, CONFIG, |shop, signer| {
+    once_signed(Kind::Wpkh, CONFIG, |shop, signer| {
         let to = shop.node.new_address();
         let first = shop.given_up(&to);
         let mut pay = vec![(first.address.clone(), 10_001)];

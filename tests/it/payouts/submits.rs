@@ -44,7 +44,7 @@ fn still_good(shop: &Shop, signer: &Signer, batch: &Value) {
 
 #[test]
 fn a_transaction_that_is_not_the_one_prepared_is_refused_with_what_differs() {
-    each_signed(Kind::Wpkh, CONFIG, |shop, signer| {
+    once_signed(Kind::Wpkh, CONFIG, |shop, signer| {
         let (_, batch) = prepared(shop);
         let psbt = read(&batch["psbt"]);
         let (coins, thief) = (psbt.unsigned_tx.input.len(), shop.node.new_address());

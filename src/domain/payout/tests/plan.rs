@@ -27,11 +27,16 @@ fn open(n: u8, amount_sat: u64) -> Payout {
 /// Version `n` of a batch in a state, in no block and no mempool.
 fn paying(of: u8, batch_state: BatchState, n: u32, amount_sat: u64) -> Paying {
     let txid = txid(of * 16 + u8::try_from(n).unwrap());
-    Paying { batch: batch(of), batch_state, n, txid, amount_sat, height: None, in_mempool: false }
+    let (submitted, height, in_mempool) = (false, None, false);
+    Paying { batch: batch(of), batch_state, n, txid, amount_sat, submitted, height, in_mempool }
 }
 
 fn mined(paying: Paying) -> Paying {
     Paying { height: Some(100), ..paying }
+}
+
+fn signed(paying: Paying) -> Paying {
+    Paying { submitted: true, ..paying }
 }
 
 fn seen(paying: Paying) -> Paying {
@@ -127,10 +132,13 @@ fn a_version_that_left_a_payout_out_does_not_pay_it() {
 }
 
 #[test]
-fn the_version_in_the_mempool_fixes_the_amount_else_the_newest() {
+fn the_version_in_the_mempool_fixes_the_amount_else_one_that_is_signed_else_the_newest() {
     let of = |n, sat| paying(1, BatchState::Broadcast, n, sat);
     for (payings, expected) in [
         (vec![of(1, 1000), of(2, 900)], 900),
+        (vec![signed(of(1, 1000)), of(2, 900)], 1000),
+        (vec![signed(of(1, 1000)), signed(of(2, 900))], 900),
+        (vec![seen(of(1, 1000)), signed(of(2, 900))], 1000),
         (vec![seen(of(1, 1000)), of(2, 900)], 1000),
         (vec![mined(of(1, 1000)), seen(of(2, 900))], 1000),
     ] {

@@ -26,14 +26,16 @@ fn owed() -> impl Strategy<Value = Vec<Owed>> {
 /// One version: its batch, amount, and whether it is mined or in the mempool.
 fn paying() -> impl Strategy<Value = Paying> {
     let state = prop::sample::select(BatchState::ALL.to_vec());
-    let place = (prop::option::weighted(0.2, 90u32..100), prop::bool::weighted(0.2));
+    let height = prop::option::weighted(0.2, 90u32..100);
+    let place = (prop::bool::weighted(0.3), height, prop::bool::weighted(0.2));
     (0u8..3, state, 1u32..4, 1u64..2000, place).prop_map(
-        |(of, batch_state, n, amount_sat, (height, in_mempool))| Paying {
+        |(of, batch_state, n, amount_sat, (submitted, height, in_mempool))| Paying {
             batch: BatchId::new([of; 16]),
             batch_state,
             n,
             txid: txid(of * 16 + u8::try_from(n).unwrap()),
             amount_sat,
+            submitted,
             height,
             in_mempool: in_mempool && height.is_none(),
         },
