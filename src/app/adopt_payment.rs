@@ -1,7 +1,9 @@
 //! After a restore: a transaction that spends our coins and that this database does not know. What
 //! it pays to addresses to which money is owed has left already, and is not paid again.
 
-use bitcoin::{Address, BlockHash, Network, Psbt, ScriptBuf, Transaction, Witness};
+use std::collections::BTreeSet;
+
+use bitcoin::{Address, BlockHash, Network, OutPoint, Psbt, ScriptBuf, Transaction, Witness};
 use data_encoding::BASE64;
 
 use crate::db::batch::{BatchRow, Item, VersionRow};
@@ -16,6 +18,7 @@ use crate::domain::payout::fee::{FeePolicy, split};
 use super::random_128;
 use super::settle::Ground;
 use super::settle_batch::{settle_batch, settle_subject};
+use super::stale::of_batch;
 
 /// A transaction of the wallet that was found.
 pub struct AdoptPayment {
@@ -51,38 +54,70 @@ impl WriteItem for AdoptPayment {
         }
         let mut adopted = Adopted::default();
         let mut items = Vec::new();
+        let mut replaced = BTreeSet::new();
         for (vout, output) in (0..).zip(&self.transaction.output) {
             let Ok(address) = Address::from_script(&output.script_pubkey, self.network) else {
                 continue;
             };
-            let owed = open_to(tx, &address.to_string()).await?;
-            let owed_sat: u64 = owed.iter().map(|row| row.facts.amount_sat).sum();
             let sat = output.value.to_sat();
-            match owed_sat {
-                0 => {}
-                // What is missing is the fee.
-                _ if sat <= owed_sat && sat >= owed_sat / 2 => {
-                    items.extend(shares(vout, &owed, owed_sat - sat));
+            let owed = self.owed_to(tx, &address.to_string()).await?;
+            match owed.paid_by(sat) {
+                Some(rows) => {
+                    items.extend(shares(vout, &rows, sum_sat(&rows) - sat));
+                    replaced.extend(owed.batches);
                 }
-                _ => adopted.unclear.push(format!(
-                    "{txid} pays {sat} sat to {address}, to which {owed_sat} sat are owed"
+                None if owed.sat() == 0 => {}
+                None => adopted.unclear.push(format!(
+                    "{txid} pays {sat} sat to {address}, to which {} sat are owed",
+                    owed.sat()
                 )),
             }
         }
         if !items.is_empty() {
-            adopted.batch = Some(self.write(tx, &items).await?);
+            let batch = self.write(tx, &items).await?;
+            let tip = db::chain::tip(tx.conn()).await?.map_or(0, |tip| tip.height);
+            for other in replaced {
+                db::batch::replace(tx.conn(), &other, &batch).await?;
+                settle_batch(tx, &self.ground, &other, tip).await?;
+            }
+            adopted.batch = Some(batch);
         }
         Ok(adopted)
     }
 }
 
-async fn open_to(tx: &mut Tx, address: &str) -> Result<Vec<PayoutRow>, DbError> {
-    let mut rows = Vec::new();
-    for state in [PayoutState::Waiting, PayoutState::Due] {
-        rows.extend(db::payout::list_open_to(tx.conn(), address, state).await?);
+/// What is owed to one address.
+#[derive(Default)]
+struct OwedTo {
+    /// In no batch.
+    open: Vec<PayoutRow>,
+    /// In batches that the transaction makes impossible: it may be a later version of theirs, or
+    /// what was made after they had been given up.
+    taken: Vec<PayoutRow>,
+    batches: BTreeSet<BatchId>,
+    /// In batches that could be mined beside it.
+    beside: Vec<PayoutRow>,
+}
+
+impl OwedTo {
+    fn sat(&self) -> u64 {
+        sum_sat(&self.open) + sum_sat(&self.taken) + sum_sat(&self.beside)
     }
-    rows.retain(|row| row.facts.amount_sat > 0);
-    Ok(rows)
+
+    /// The payouts that an output of `sat` pays: what is missing is the fee, at most half of it.
+    fn paid_by(&self, sat: u64) -> Option<Vec<PayoutRow>> {
+        let all = [self.open.clone(), self.taken.clone()].concat();
+        let fits = |rows: &&Vec<PayoutRow>| {
+            let owed_sat = sum_sat(rows);
+            sat > 0 && sat <= owed_sat && sat >= owed_sat / 2
+        };
+        let sets = [&self.taken, &self.open, &all];
+        sets.into_iter().filter(fits).min_by_key(|rows| sum_sat(rows)).cloned()
+    }
+}
+
+fn sum_sat(rows: &[PayoutRow]) -> u64 {
+    rows.iter().map(|row| row.facts.amount_sat).sum()
 }
 
 fn shares(vout: u32, owed: &[PayoutRow], fee_sat: u64) -> Vec<Item> {
@@ -98,6 +133,47 @@ fn shares(vout: u32, owed: &[PayoutRow], fee_sat: u64) -> Vec<Item> {
 }
 
 impl AdoptPayment {
+    async fn owed_to(&self, tx: &mut Tx, address: &str) -> Result<OwedTo, DbError> {
+        let mut owed = OwedTo::default();
+        for state in [PayoutState::Waiting, PayoutState::Due] {
+            owed.open.extend(db::payout::list_open_to(tx.conn(), address, state).await?);
+        }
+        owed.open.retain(|row| row.facts.amount_sat > 0);
+        for state in [PayoutState::Prepared, PayoutState::Broadcast] {
+            for row in db::payout::list_open_to(tx.conn(), address, state).await? {
+                match self.makes_impossible(tx, &row).await? {
+                    Some(batch) => {
+                        owed.batches.insert(batch);
+                        owed.taken.push(row);
+                    }
+                    None => owed.beside.push(row),
+                }
+            }
+        }
+        Ok(owed)
+    }
+
+    /// The batch that fixes a payout, if this transaction spends a coin of each version of it.
+    async fn makes_impossible(
+        &self,
+        tx: &mut Tx,
+        row: &PayoutRow,
+    ) -> Result<Option<BatchId>, DbError> {
+        let Some(fixing) = row.txid.as_ref().and_then(|txid| txid.parse().ok()) else {
+            return Ok(None);
+        };
+        let Some((batch, _)) = db::batch::find_version(tx.conn(), &fixing).await? else {
+            return Ok(None);
+        };
+        let tip = db::chain::tip(tx.conn()).await?.map_or(0, |tip| tip.height);
+        let threats = of_batch(tx.conn(), &self.ground.policy, tip, &batch).await?;
+        let spends = |coin: &OutPoint| {
+            self.transaction.input.iter().any(|input| input.previous_output == *coin)
+        };
+        let all = threats.iter().all(|threat| threat.inputs.iter().any(spends));
+        Ok(all.then_some(batch))
+    }
+
     async fn write(&self, tx: &mut Tx, items: &[Item]) -> Result<BatchId, DbError> {
         let (now, txid) = (self.ground.now, self.transaction.compute_txid());
         let id = BatchId::new(random_128());
