@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use bitcoin::consensus::serialize;
-use bitcoin::{Address, Network, OutPoint, Transaction};
+use bitcoin::{Address, Network, OutPoint, Psbt, Transaction};
 
 use super::chain::{Blocks, View};
 use crate::app::AppError;
 use crate::app::abandon_batch::AbandonBatch;
 use crate::app::record_batch::{Actor, For, MarkDust, RecordBatch};
-use crate::app::stale::{Threat, of_batch, threats};
+use crate::app::stale::{Threat, Threats};
 use crate::app::submit_batch::{Approval, SubmitBatch};
 use crate::db::{self, Conn};
 use crate::domain::ids::{BatchId, PayoutId};
@@ -89,10 +89,9 @@ impl Operator {
         let view = self.view(rig).await;
         let mut conn = rig.db.read().await.unwrap();
         let mut stuck = Vec::new();
+        let mut threats = Threats::new(&rig.shop.policy, view.tip);
         for row in db::payout::list_due(&mut conn, 100).await.unwrap() {
-            let (subject, recipient) = (&row.subject, row.facts.recipient.as_ref());
-            let policy = &rig.shop.policy;
-            let found = threats(&mut conn, policy, view.tip, subject, recipient).await.unwrap();
+            let found = threats.to(&mut conn, &row).await.unwrap();
             // A coin that is in no block may come back, or be taken.
             let is_there = |coin: &OutPoint| view.heights.contains_key(&coin.txid);
             let settled = |threat: &&Threat| threat.inputs.iter().all(is_there);
@@ -110,10 +109,16 @@ impl Operator {
         made: Draft,
         (addresses, index, what): (BTreeMap<PayoutId, String>, u32, For),
     ) -> Result<BatchId, AppError> {
+        let n = match &what {
+            For::New => 1,
+            For::Bump { after, .. } => after + 1,
+        };
+        let psbt = Psbt::from_unsigned_tx(made.transaction()).unwrap();
         let item = RecordBatch {
             ground: rig.ground(),
             txid: made.transaction().compute_txid(),
-            psbt: String::new(),
+            psbt: crate::payout::base64(&psbt),
+            answer: serde_json::json!({}),
             draft: made.clone(),
             addresses,
             fee_policy: FeePolicy::Recipient,
@@ -124,7 +129,6 @@ impl Operator {
         };
         let outcome = rig.db.write(item).await?;
         let batch = BatchId::parse(outcome.body["batch"].as_str().unwrap()).unwrap();
-        let n = u32::try_from(outcome.body["version"].as_u64().unwrap()).unwrap();
         self.made.push((batch.clone(), n, made));
         Ok(batch)
     }
@@ -229,9 +233,9 @@ async fn gather(rig: &Rig, conn: &mut Conn, view: &View, how: How) -> Gathered {
             must.insert(coin.outpoint, coin);
         }
     };
+    let mut threats = Threats::new(policy, view.tip);
     for row in rows {
-        let (subject, recipient) = (&row.subject, row.facts.recipient.as_ref());
-        let found = threats(conn, policy, view.tip, subject, recipient).await.unwrap();
+        let found = threats.to(conn, &row).await.unwrap();
         if !how.careless && !found.iter().all(|threat| spendable(threat).is_some()) {
             continue;
         }
@@ -244,7 +248,7 @@ async fn gather(rig: &Rig, conn: &mut Conn, view: &View, how: How) -> Gathered {
     }
     if how.only.is_none() {
         for batch in db::batch::list_abandoned(conn).await.unwrap() {
-            let found = of_batch(conn, policy, view.tip, &batch).await.unwrap();
+            let found = threats.of(conn, &batch).await.unwrap();
             found.iter().for_each(&mut hit);
         }
     }
