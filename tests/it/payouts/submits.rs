@@ -211,7 +211,7 @@ fn what_is_no_batch_of_this_server_is_refused() {
         shop.prepare(&json!({}));
         let (status, answer) = shop.try_submit(&signed);
         assert_eq!(status, 409, "{answer}");
-        assert!(text(&answer["detail"]).contains("its payouts are in another batch"), "{answer}");
+        assert!(text(&answer["detail"]).contains("what it paid is in another batch"), "{answer}");
     });
 }
 
