@@ -138,6 +138,20 @@ fn an_address_that_this_shop_gave_out_is_refused_wherever_one_is_given() {
             assert!(text(&answer["detail"]).contains("address of this shop"), "{answer}");
         }
         assert_eq!(shop.claim(&rented)["refund_address"], json!(null));
+        // Nor may the operator send money that found no lease to one.
+        shop.node.send(&shop.address(40), 30_000);
+        shop.node.mine(1);
+        let id = until("the money to be found", || {
+            let (_, list) = shop.operate(Method::GET, "payments?unallocated=true", None);
+            list["items"][0]["id"].as_str().map(str::to_owned).ok_or(list)
+        });
+        let (path, body) = (format!("payments/{id}/refund"), json!({ "address": ours }));
+        let (status, answer) = shop.operate(Method::POST, &path, Some(&body));
+        assert_eq!(
+            (status, &answer["errors"][0]["pointer"]),
+            (422, &json!("/address")),
+            "{answer}"
+        );
     });
 }
 

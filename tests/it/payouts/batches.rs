@@ -53,7 +53,9 @@ fn a_hundred_refunds_leave_in_one_transaction() {
         let batch = shop.prepare(&json!({}));
         let total: u64 = debts.iter().map(|(_, sat)| sat).sum();
         assert_eq!(number(&batch["pays"]["total_sat"]), total);
-        shop.sign_and_submit(signer, &batch);
+        let signed = signer.sign(&text(&batch["psbt"]));
+        assert!(signed.len() > 64 * 1024, "larger than other requests may be");
+        assert_eq!(shop.try_submit(&signed).0, 200);
         let block = shop.node.mine(1).remove(0);
         let done = all_in(shop, "confirmed");
         assert!(done.iter().all(|payout| payout["txid"] == batch["txid"]));
@@ -167,6 +169,29 @@ fn a_batch_asked_for_twice_with_one_key_is_made_once_and_answered_twice() {
         assert_eq!((status, &late["batch"]["state"]), (201, &json!("confirmed")), "as it is now");
         let (_, batches) = shop.operate(Method::GET, "payouts/batches", None);
         assert_eq!(batches["items"].as_array().unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn of_two_that_prepare_at_the_same_moment_one_pays_and_the_other_hears_why() {
+    each_signed(Kind::Wpkh, CONFIG, |shop, signer| {
+        let to = shop.node.new_address();
+        let rented = shop.due(&[(&to, 20_000), (&to, 30_000)]).remove(0);
+        shop.wait_for_wallet();
+        let body = json!({ "feerate_msat_vb": 1000 });
+        let ask = || shop.try_prepare(&body);
+        let answers = std::thread::scope(|scope| {
+            let asked = [0; 4].map(|_| scope.spawn(ask));
+            asked.map(|it| it.join().unwrap())
+        });
+        let (made, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|it| it.0 == 201);
+        assert_eq!(made.len(), 1, "{answers:?}");
+        for (status, answer) in refused {
+            assert_eq!((*status, &answer["code"]), (409, &json!("conflict")), "{answer}");
+        }
+        shop.through(signer, &made[0].1["batch"]);
+        shop.payout_in(&rented, "confirmed");
+        assert_eq!(shop.accounts()["refunded_sat"], 50_000);
     });
 }
 

@@ -194,6 +194,10 @@ fn wrong_usage_ends_with_2_and_what_may_pass_with_75() {
 #[test]
 fn only_what_is_named_is_paid_and_what_is_left_out_is_said() {
     once_signed(Kind::Wpkh, CONFIG, |shop, _| {
+        let homeless = shop.returned(5000, None);
+        let waits = payouts(shop, &["list"]).done();
+        let begin = format!("  {}  shared  waiting  ", homeless.lease);
+        assert!(waits.contains(&begin) && waits.ends_with("  address\n"), "{waits}");
         let [a, b] = [shop.node.new_address(), shop.node.new_address()];
         let list = shop.due(&[(&a, 1000), (&b, 50_000)]);
         shop.wait_for_wallet();

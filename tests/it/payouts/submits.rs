@@ -11,6 +11,9 @@ use super::{CONFIG, each_signed, number, once_signed, text};
 use crate::harness::daemon::{Rented, Shop};
 use crate::harness::signer::{Kind, Signer};
 
+/// What somebody does to a PSBT.
+type Change<'a> = &'a dyn Fn(&mut Psbt);
+
 /// Owes 20000 sat out of two coins, with change; the batch.
 fn prepared(shop: &Shop) -> (Rented, Value) {
     let rich = shop.rent("shared", 15_000);
@@ -108,7 +111,7 @@ fn missing_and_wrong_signatures_are_named() {
         let unsigned = text(&batch["psbt"]);
         assert_eq!(refused(shop, &unsigned), "it has no signature; sign it first");
         let signed = read(&json!(signer.sign(&unsigned)));
-        let with = |change: &dyn Fn(&mut Psbt)| {
+        let with = |change: Change<'_>| {
             let mut psbt = signed.clone();
             change(&mut psbt);
             refused(shop, &written(&psbt))
