@@ -4,19 +4,20 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use bitcoin::consensus::serialize;
-use bitcoin::{Address, Network, OutPoint, Transaction};
+use bitcoin::{Address, Network, OutPoint, Psbt, Transaction};
 
 use super::chain::{Blocks, View};
 use crate::app::AppError;
 use crate::app::abandon_batch::AbandonBatch;
 use crate::app::record_batch::{Actor, For, MarkDust, RecordBatch};
-use crate::app::stale::{Threat, of_batch, threats};
+use crate::app::stale::{Threat, Threats};
 use crate::app::submit_batch::{Approval, SubmitBatch};
 use crate::db::{self, Conn};
 use crate::domain::ids::{BatchId, PayoutId};
 use crate::domain::keychain::Branch;
 use crate::domain::payout::draft::{Coin, Draft, DraftError, LeftOut, Order, Wanted, draft};
 use crate::domain::payout::fee::FeePolicy;
+use crate::payout::base64;
 use crate::worker::rig::Rig;
 
 /// What it is told to do when it prepares.
@@ -25,7 +26,7 @@ pub struct How {
     pub feerate_msat: u64,
     /// Only the payout at this place of those that are due.
     pub only: Option<usize>,
-    /// Spends any coin, and none that it must.
+    /// Spends none of the coins that it must.
     pub careless: bool,
 }
 
@@ -43,6 +44,18 @@ pub fn signed(draft: &Draft) -> Transaction {
         input.witness = bitcoin::Witness::from_slice(&[[1; 8]]);
     }
     tx
+}
+
+/// The same coins spent by somebody else with the same keys, for a higher fee: the largest output
+/// is smaller, and an output may be left out.
+pub fn raised(draft: &Draft, without: Option<usize>) -> Option<Transaction> {
+    let mut tx = signed(draft);
+    if let Some(place) = without.filter(|_| tx.output.len() > 1) {
+        let _ = tx.output.remove(place % tx.output.len());
+    }
+    let largest = tx.output.iter_mut().max_by_key(|output| output.value)?;
+    largest.value = largest.value.checked_sub(bitcoin::Amount::from_sat(400))?;
+    Some(tx)
 }
 
 fn actor() -> Actor {
@@ -89,10 +102,9 @@ impl Operator {
         let view = self.view(rig).await;
         let mut conn = rig.db.read().await.unwrap();
         let mut stuck = Vec::new();
+        let mut threats = Threats::new(&rig.shop.policy, view.tip);
         for row in db::payout::list_due(&mut conn, 100).await.unwrap() {
-            let (subject, recipient) = (&row.subject, row.facts.recipient.as_ref());
-            let policy = &rig.shop.policy;
-            let found = threats(&mut conn, policy, view.tip, subject, recipient).await.unwrap();
+            let found = threats.to(&mut conn, &row).await.unwrap();
             // A coin that is in no block may come back, or be taken.
             let is_there = |coin: &OutPoint| view.heights.contains_key(&coin.txid);
             let settled = |threat: &&Threat| threat.inputs.iter().all(is_there);
@@ -110,10 +122,15 @@ impl Operator {
         made: Draft,
         (addresses, index, what): (BTreeMap<PayoutId, String>, u32, For),
     ) -> Result<BatchId, AppError> {
+        let n = match &what {
+            For::New => 1,
+            For::Bump { after, .. } => after + 1,
+        };
+        let psbt = Psbt::from_unsigned_tx(made.transaction()).unwrap();
         let item = RecordBatch {
             ground: rig.ground(),
             txid: made.transaction().compute_txid(),
-            psbt: String::new(),
+            psbt: base64(&psbt),
             draft: made.clone(),
             addresses,
             fee_policy: FeePolicy::Recipient,
@@ -121,10 +138,10 @@ impl Operator {
             what,
             actor: actor(),
             key: None,
+            answer: serde_json::json!({}),
         };
         let outcome = rig.db.write(item).await?;
         let batch = BatchId::parse(outcome.body["batch"].as_str().unwrap()).unwrap();
-        let n = u32::try_from(outcome.body["version"].as_u64().unwrap()).unwrap();
         self.made.push((batch.clone(), n, made));
         Ok(batch)
     }
@@ -206,7 +223,7 @@ async fn coins(rig: &Rig, conn: &mut Conn) -> HashMap<OutPoint, Coin> {
 
 /// What is due, the coins that must be spent for it and those that may be.
 async fn gather(rig: &Rig, conn: &mut Conn, view: &View, how: How) -> Gathered {
-    let policy = &rig.shop.policy;
+    let mut threats = Threats::new(&rig.shop.policy, view.tip);
     let mut rows = db::payout::list_due(conn, 100).await.unwrap();
     if let Some(place) = how.only.filter(|_| !rows.is_empty()) {
         rows = vec![rows.swap_remove(place % rows.len())];
@@ -230,8 +247,7 @@ async fn gather(rig: &Rig, conn: &mut Conn, view: &View, how: How) -> Gathered {
         }
     };
     for row in rows {
-        let (subject, recipient) = (&row.subject, row.facts.recipient.as_ref());
-        let found = threats(conn, policy, view.tip, subject, recipient).await.unwrap();
+        let found = threats.to(conn, &row).await.unwrap();
         if !how.careless && !found.iter().all(|threat| spendable(threat).is_some()) {
             continue;
         }
@@ -244,16 +260,15 @@ async fn gather(rig: &Rig, conn: &mut Conn, view: &View, how: How) -> Gathered {
     }
     if how.only.is_none() {
         for batch in db::batch::list_abandoned(conn).await.unwrap() {
-            let found = of_batch(conn, policy, view.tip, &batch).await.unwrap();
+            let found = threats.of(conn, &batch).await.unwrap();
             found.iter().for_each(&mut hit);
         }
     }
+    // A careless one takes coins that no earlier transaction spends.
+    let is_locked = |(_, of): &(OutPoint, BatchId)| how.careless || !replaced.contains(of);
     let kept: HashSet<OutPoint> =
-        locked.into_iter().filter(|(_, of)| !replaced.contains(of)).map(|(coin, _)| coin).collect();
-    let free = |coin: &Coin| match how.careless {
-        true => view.is_unspent(&coin.outpoint),
-        false => view.is_free(&coin.outpoint, 2) && !kept.contains(&coin.outpoint),
-    };
+        locked.into_iter().filter(is_locked).map(|(coin, _)| coin).collect();
+    let free = |coin: &Coin| view.is_free(&coin.outpoint, 2) && !kept.contains(&coin.outpoint);
     let coins = all.into_values().filter(free).collect();
     let must = if how.careless { Vec::new() } else { must.into_values().collect() };
     Gathered { payouts, addresses, must, coins }
