@@ -173,9 +173,13 @@ fn policy() -> Policy {
     }
 }
 
-fn address(n: usize) -> String {
+fn script(n: usize) -> ScriptBuf {
     let hash = WPubkeyHash::from_byte_array([u8::try_from(n % ADDRESSES).unwrap(); 20]);
-    Address::from_script(&ScriptBuf::new_p2wpkh(&hash), Network::Regtest).unwrap().to_string()
+    ScriptBuf::new_p2wpkh(&hash)
+}
+
+fn address(n: usize) -> String {
+    Address::from_script(&script(n), Network::Regtest).unwrap().to_string()
 }
 
 /// A shop, whoever pays it, and its operator.
