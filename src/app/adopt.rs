@@ -29,14 +29,61 @@ fn paid_to(transaction: &Transaction, script: &ScriptBuf) -> Option<(u32, u64)> 
     Some((first, all.iter().map(|(_, sat)| sat).sum()))
 }
 
-/// Takes in a transaction that spends coins of version `n` of a batch and is none of its versions:
-/// each payout is paid whose output is there with at least half of its money. True when one is.
+/// What a transaction that is no version pays of batches whose coins it spends.
+#[derive(Default)]
+struct Taken {
+    /// The batches, by their newest version that spends such a coin.
+    batches: BTreeMap<BatchId, u32>,
+    items: Vec<Item>,
+    /// Scripts that are explained by it.
+    scripts: Vec<ScriptBuf>,
+}
+
+/// Takes in a transaction that spends coins of batches and is none of their versions: each payout
+/// is paid whose output is there with at least half of its money. The batch, if one is.
 pub(super) async fn as_version(
     tx: &mut Tx,
     now: Timestamp,
-    (batch, n): (&BatchId, u32),
     transaction: &Transaction,
-) -> Result<bool, DbError> {
+) -> Result<Option<BatchId>, DbError> {
+    let taken = taken(tx, transaction).await?;
+    match taken.batches.keys().next() {
+        Some(batch) if !taken.items.is_empty() => {
+            insert_next(tx, now, batch, (transaction, &taken.items)).await?;
+            Ok(Some(batch.clone()))
+        }
+        _ => Ok(None),
+    }
+}
+
+async fn taken(tx: &mut Tx, transaction: &Transaction) -> Result<Taken, DbError> {
+    let mut taken = Taken::default();
+    for input in &transaction.input {
+        for (batch, n) in db::batch::spenders(tx.conn(), &input.previous_output).await? {
+            let newest = taken.batches.entry(batch).or_default();
+            *newest = n.max(*newest);
+        }
+    }
+    let mut owed: BTreeMap<ScriptBuf, Vec<Vec<Item>>> = BTreeMap::new();
+    for (batch, n) in taken.batches.clone() {
+        for (script, items) in by_script(tx, &batch, n).await? {
+            owed.entry(script).or_default().push(items);
+        }
+    }
+    for (script, sets) in owed {
+        let Some((vout, sat)) = paid_to(transaction, &script) else { continue };
+        taken.scripts.push(script);
+        taken.items.extend(of_output(vout, sat, sets));
+    }
+    Ok(taken)
+}
+
+/// What a version pays to each script.
+async fn by_script(
+    tx: &mut Tx,
+    batch: &BatchId,
+    n: u32,
+) -> Result<BTreeMap<ScriptBuf, Vec<Item>>, DbError> {
     let corrupt = || DbError::corrupt("payout_version", "psbt", batch);
     let row = db::batch::find(tx.conn(), batch.as_str()).await?.ok_or_else(corrupt)?;
     let version = row.version(n).ok_or_else(corrupt)?;
@@ -48,26 +95,41 @@ pub(super) async fn as_version(
         let output = stored.unsigned_tx.output.get(vout).ok_or_else(corrupt)?;
         groups.entry(output.script_pubkey.clone()).or_default().push(item);
     }
-    let mut items = Vec::new();
-    for (script, owed) in groups {
-        let amounts: Vec<u64> = owed.iter().map(|item| item.amount_sat).collect();
-        let owed_sat: u64 = amounts.iter().sum();
-        let Some((vout, sat)) = paid_to(transaction, &script) else { continue };
-        if sat >= owed_sat / 2 {
-            let fees = split(owed_sat.saturating_sub(sat), &amounts);
-            items.extend(
-                owed.into_iter().zip(fees).map(|(item, fee_sat)| Item { vout, fee_sat, ..item }),
-            );
-        }
-    }
-    if items.is_empty() {
-        return Ok(false);
-    }
-    let newest = row.versions.last().map_or(0, |version| version.facts.n);
-    insert(tx, now, (batch, newest + 1), (transaction, &items)).await?;
+    Ok(groups)
+}
+
+/// Which of what batches owe to a script an output of `sat` pays: of one of them, or of all; the
+/// least that it reaches, with at most half of it for the miner.
+fn of_output(vout: u32, sat: u64, mut sets: Vec<Vec<Item>>) -> Vec<Item> {
+    let sum = |items: &[Item]| items.iter().map(|item| item.amount_sat).sum::<u64>();
+    let all = sets.concat();
+    sets.push(all.clone());
+    let fits = |items: &Vec<Item>| sat <= sum(items) && sat >= sum(items) / 2;
+    let best = sets.into_iter().filter(fits).min_by_key(|items| sum(items));
+    let paid = match best {
+        Some(items) => items,
+        // More than all: somebody was generous.
+        None if sat > sum(&all) => all,
+        None => return Vec::new(),
+    };
+    let amounts: Vec<u64> = paid.iter().map(|item| item.amount_sat).collect();
+    let fees = split(sum(&paid).saturating_sub(sat), &amounts);
+    paid.into_iter().zip(fees).map(|(item, fee_sat)| Item { vout, fee_sat, ..item }).collect()
+}
+
+/// Adds the next version of a batch, made elsewhere.
+async fn insert_next(
+    tx: &mut Tx,
+    now: Timestamp,
+    batch: &BatchId,
+    (transaction, items): (&Transaction, &[Item]),
+) -> Result<(), DbError> {
+    let row = db::batch::find(tx.conn(), batch.as_str()).await?;
+    let newest = row.and_then(|row| row.versions.last().map(|version| version.facts.n));
+    insert(tx, now, (batch, newest.unwrap_or(0) + 1), (transaction, items)).await?;
     let txid = transaction.compute_txid();
     tracing::warn!(batch = batch.as_str(), %txid, "somebody else paid what this batch pays");
-    Ok(true)
+    Ok(())
 }
 
 /// Adds a version of a batch that was made elsewhere.
@@ -168,28 +230,18 @@ impl WriteItem for AdoptPayment {
         if db::batch::find_version(tx.conn(), &txid).await?.is_some() {
             return Ok(Adopted::default());
         }
-        for input in &self.transaction.input {
-            let coin = &input.previous_output;
-            let Some((batch, n)) = db::batch::find_spender(tx.conn(), coin).await? else {
-                continue;
-            };
-            let now = self.ground.now;
-            if as_version(tx, now, (&batch, n), &self.transaction).await? {
-                self.settle(tx, &batch).await?;
-                return Ok(Adopted { batch: Some(batch), unclear: Vec::new() });
-            }
-        }
-        self.by_address(tx).await
+        let taken = taken(tx, &self.transaction).await?;
+        self.explain(tx, taken).await
     }
 }
 
 impl AdoptPayment {
-    /// Holds each output against what is owed to its address.
-    async fn by_address(&self, tx: &mut Tx) -> Result<Adopted, DbError> {
+    /// Holds each output that no batch explains against what is owed to its address.
+    async fn explain(&self, tx: &mut Tx, taken: Taken) -> Result<Adopted, DbError> {
         let txid = self.transaction.compute_txid();
         let (_, fee_sat) = bare(tx, &self.transaction).await?;
-        let (mut adopted, mut items) = (Adopted::default(), Vec::new());
-        let mut seen = Vec::new();
+        let Taken { batches, mut items, scripts: mut seen } = taken;
+        let mut adopted = Adopted::default();
         for (vout, output) in (0..).zip(&self.transaction.output) {
             let script = &output.script_pubkey;
             let own = OutPoint { txid, vout };
@@ -214,27 +266,43 @@ impl AdoptPayment {
             }
         }
         if !items.is_empty() {
-            adopted.batch = Some(self.as_batch(tx, &items).await?);
+            let known = batches.into_keys().next();
+            adopted.batch = Some(self.write(tx, known, &items).await?);
         }
         Ok(adopted)
     }
 
-    async fn as_batch(&self, tx: &mut Tx, items: &[Item]) -> Result<BatchId, DbError> {
-        let id = BatchId::new(random_128());
-        let row = BatchRow {
-            id: id.clone(),
-            state: BatchState::Broadcast,
-            fee_policy: FeePolicy::Recipient,
-            created_at: self.ground.now,
-            abandoned_at: None,
-            replaced_by: None,
-            places: String::new(),
-            versions: Vec::new(),
+    /// As another version of a batch that is known, else as a batch of its own.
+    async fn write(
+        &self,
+        tx: &mut Tx,
+        known: Option<BatchId>,
+        items: &[Item],
+    ) -> Result<BatchId, DbError> {
+        let id = match known {
+            Some(batch) => batch,
+            None => {
+                let row = BatchRow {
+                    id: BatchId::new(random_128()),
+                    state: BatchState::Broadcast,
+                    fee_policy: FeePolicy::Recipient,
+                    created_at: self.ground.now,
+                    abandoned_at: None,
+                    replaced_by: None,
+                    places: String::new(),
+                    versions: Vec::new(),
+                };
+                db::batch::insert(tx.conn(), &row).await?;
+                row.id
+            }
         };
-        db::batch::insert(tx.conn(), &row).await?;
-        insert(tx, self.ground.now, (&id, 1), (&self.transaction, items)).await?;
+        insert_next(tx, self.ground.now, &id, (&self.transaction, items)).await?;
         for item in items {
-            db::payout::bind(tx.conn(), &item.payout, &id).await?;
+            let row = db::payout::find(tx.conn(), item.payout.as_str()).await?;
+            // What another batch fixes is paid by this one only once it is mined.
+            if row.is_some_and(|row| row.state.is_open()) {
+                db::payout::bind(tx.conn(), &item.payout, &id).await?;
+            }
         }
         self.settle(tx, &id).await?;
         Ok(id)

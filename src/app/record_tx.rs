@@ -155,11 +155,11 @@ pub async fn conflicts(
                 continue;
             }
             if height.is_some()
-                && let Some((batch, n)) = db::batch::find_version(tx.conn(), &ours).await?
+                && db::batch::find_version(tx.conn(), &ours).await?.is_some()
                 && db::batch::find_version(tx.conn(), &hit.txid).await?.is_none()
                 && let Ok(transaction) = bitcoin::consensus::deserialize(&hit.raw)
             {
-                adopt::as_version(tx, now, (&batch, n), &transaction).await?;
+                adopt::as_version(tx, now, &transaction).await?;
             }
             db::tx::conflict(tx.conn(), &ours, &hit.txid, height).await?;
             db::payment::mark_changed(tx.conn(), &ours).await?;

@@ -101,8 +101,7 @@ pub(super) async fn settle_loose(
     let last = |confirmations| mined.map(|mined| mined.height + confirmations - 1);
     let policy = &ground.policy;
     let maturity = last(COINBASE_MATURITY).filter(|_| row.facts.coinbase);
-    let heights =
-        [last(policy.payout_confirmations), last(policy.final_confirmations), maturity];
+    let heights = [last(policy.payout_confirmations), last(policy.final_confirmations), maturity];
     let next = heights.into_iter().flatten().filter(|height| *height > tip).min();
     db::payment::record_loose(tx.conn(), &row.facts.id, &loose, next).await?;
     Ok(loose.accounts)

@@ -68,11 +68,7 @@ impl<'a> Threats<'a> {
         Ok(&self.known[id])
     }
 
-    async fn read(
-        &self,
-        conn: &mut Conn,
-        id: &BatchId,
-    ) -> Result<HashMap<Txid, Threat>, DbError> {
+    async fn read(&self, conn: &mut Conn, id: &BatchId) -> Result<HashMap<Txid, Threat>, DbError> {
         let mut threats = HashMap::new();
         let Some(row) = db::batch::find(conn, id.as_str()).await? else { return Ok(threats) };
         let depth = self.policy.final_confirmations;

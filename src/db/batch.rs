@@ -378,6 +378,24 @@ fn read_place(row: &sqlx::any::AnyRow) -> Result<(BatchId, u32), DbError> {
     Ok((row.parsed("batch", BatchId::parse)?, row.u32("n")?))
 }
 
+/// All versions that spend an output.
+pub async fn spenders(
+    conn: &mut Conn,
+    outpoint: &OutPoint,
+) -> Result<Vec<(BatchId, u32)>, DbError> {
+    sqlx::query(
+        "SELECT batch, n FROM payout_version JOIN tx_input ON tx_input.txid = payout_version.txid \
+         WHERE prev_txid = $1 AND prev_vout = $2 ORDER BY batch, n",
+    )
+    .bind(outpoint.txid.to_string())
+    .bind(int(outpoint.vout))
+    .fetch_all(&mut *conn)
+    .await?
+    .iter()
+    .map(read_place)
+    .collect()
+}
+
 /// The newest version that spends an output.
 pub async fn find_spender(
     conn: &mut Conn,

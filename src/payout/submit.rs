@@ -47,13 +47,15 @@ impl Batcher {
         let (id, n) = (batch.clone(), version.facts.n);
         let raw = match signed {
             Signed::Transaction(transaction) => *transaction,
-            Signed::Psbt(psbt) => match self.finished(&batch, version.clone(), (*psbt, &actor)).await? {
-                Ok(transaction) => transaction,
-                Err(missing) => {
-                    let (complete, missing) = (false, Some(missing));
-                    return Ok(Submitted { batch, version: n, complete, missing });
+            Signed::Psbt(psbt) => {
+                match self.finished(&batch, version.clone(), (*psbt, &actor)).await? {
+                    Ok(transaction) => transaction,
+                    Err(missing) => {
+                        let (complete, missing) = (false, Some(missing));
+                        return Ok(Submitted { batch, version: n, complete, missing });
+                    }
                 }
-            },
+            }
         };
         self.trusted()?;
         if let Some(fault) = sign::fault_in(&raw) {

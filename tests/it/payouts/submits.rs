@@ -42,6 +42,9 @@ fn still_good(shop: &Shop, signer: &Signer, batch: &Value) {
     shop.through(signer, batch);
 }
 
+/// What a thief does to a PSBT.
+type Change<'a> = &'a dyn Fn(&mut Psbt);
+
 #[test]
 fn a_transaction_that_is_not_the_one_prepared_is_refused_with_what_differs() {
     once_signed(Kind::Wpkh, CONFIG, |shop, signer| {
@@ -56,7 +59,7 @@ fn a_transaction_that_is_not_the_one_prepared_is_refused_with_what_differs() {
         let less = format!("output 1 pays {} sat instead of {sat} sat", sat - 1);
         let foreign_said = format!("it spends {foreign}, which is not in it");
         let gone = format!("it does not spend {}", psbt.unsigned_tx.input[1].previous_output);
-        let tests: [(&str, &dyn Fn(&mut Psbt)); 8] = [
+        let tests: [(&str, Change<'_>); 8] = [
             ("output 0 pays another address", &|psbt| {
                 psbt.unsigned_tx.output[0].script_pubkey = thief.clone();
             }),

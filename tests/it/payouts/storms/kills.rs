@@ -19,8 +19,10 @@ fn random(limit: u8) -> u8 {
     byte[0] % limit
 }
 
-/// Kills the server somewhere in `act`, and starts it again.
-fn interrupted(shop: &mut Shop, what: &str, act: impl Fn(&Shop) -> String + Sync) {
+type Answer = Option<(u16, Value)>;
+
+/// Kills the server somewhere in `act`, and starts it again. What was answered, if anything.
+fn interrupted(shop: &mut Shop, what: &str, act: impl Fn(&Shop) -> Answer + Sync) -> Answer {
     let questions = random(QUESTIONS);
     let asked = &*shop;
     let came = std::thread::scope(|scope| {
@@ -31,21 +33,23 @@ fn interrupted(shop: &mut Shop, what: &str, act: impl Fn(&Shop) -> String + Sync
         asked.strike();
         act.join().expect("it asks")
     });
-    eprintln!("{what}: killed after {questions} questions; {came}");
+    let status = came.as_ref().map(|(status, _)| status);
+    eprintln!("{what}: killed after {questions} questions, answered {status:?}");
     shop.kill();
     shop.start();
     shop.wait_for_wallet();
-}
-
-fn said(answer: Option<(u16, Value)>) -> String {
-    answer.map_or("no answer".into(), |(status, _)| format!("answered {status}"))
+    came
 }
 
 /// Asks, is killed, and asks again with the same key.
 fn insist(shop: &mut Shop, path: &str, key: &str, body: &Value) -> Value {
-    interrupted(shop, path, |shop| said(shop.try_operate(path, key, body)));
+    let before = interrupted(shop, path, |shop| shop.try_operate(path, key, body));
     let (status, answer) = shop.try_operate(path, key, body).expect("it answers");
     assert_eq!(status, 201, "{path}: {answer}");
+    if let Some((_, before)) = before {
+        let made = |answer: &Value| [&answer["txid"], &answer["batch"]["id"]].map(text);
+        assert_eq!(made(&before), made(&answer), "made twice");
+    }
     answer["batch"].clone()
 }
 
@@ -54,7 +58,7 @@ fn submit(shop: &mut Shop, signer: &Signer, batch: &Value, n: u32) {
     let psbt = signer.sign(&text(&psbt_of(shop, batch, n)["psbt"]));
     let body = json!({ "psbt": psbt });
     interrupted(shop, "submit", |shop| {
-        said(shop.try_operate("payouts/submit", "a-key-that-nobody-keeps", &body))
+        shop.try_operate("payouts/submit", "a-key-that-nobody-keeps", &body)
     });
     let (status, answer) = shop.try_submit(&psbt);
     assert_eq!((status, &answer["complete"]), (200, &json!(true)), "{answer}");
@@ -67,7 +71,7 @@ fn mine(shop: &mut Shop, count: u32, reorg: bool) {
             true => shop.node.reorg(count),
             false => drop(shop.node.mine(count)),
         }
-        String::new()
+        None
     });
 }
 
@@ -75,7 +79,7 @@ fn mine(shop: &mut Shop, count: u32, reorg: bool) {
 fn one(shop: &mut Shop, signer: &Signer, n: u64) -> u64 {
     let key = format!("a-key-of-the-operator-{n}");
     let body = json!({ "feerate_msat_vb": 1000 });
-    let first = n % 4 == 0;
+    let first = n.is_multiple_of(4);
     let batch = match first {
         true => insist(shop, "payouts/prepare", &key, &body),
         false => shop.prepare(&body),

@@ -5,6 +5,7 @@
 mod again;
 mod kills;
 mod lost;
+mod restored;
 mod reversed;
 mod together;
 mod twice;
