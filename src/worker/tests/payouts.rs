@@ -31,7 +31,7 @@ use crate::domain::resource::tests::gpu;
 use crate::worker::rig::Rig;
 use chain::inputs;
 use check::Checker;
-use operator::{How, Operator, signed};
+use operator::{How, Operator, raised, signed};
 
 /// Histories of the everyday tier and of the long one.
 const CASES: (u32, u32) = (4, 200);
@@ -102,6 +102,12 @@ enum Op {
         of: usize,
         mine: bool,
     },
+    /// Somebody with the keys spends the coins of a version with another fee.
+    Raise {
+        of: usize,
+        without: Option<usize>,
+        mine: bool,
+    },
     Abandon {
         of: usize,
     },
@@ -112,7 +118,7 @@ fn op() -> impl Strategy<Value = Op> {
     let how = (
         prop::sample::select(vec![1000u64, 1000, 5000]),
         prop::option::weighted(0.3, n.clone()),
-        prop::bool::weighted(0.15),
+        prop::bool::weighted(0.3),
     )
         .prop_map(|(feerate_msat, only, careless)| How { feerate_msat, only, careless });
     prop_oneof![
@@ -133,6 +139,8 @@ fn op() -> impl Strategy<Value = Op> {
         2 => n.clone().prop_map(|of| Op::Bump { of }),
         4 => (n.clone(), prop::bool::weighted(0.8)).prop_map(|(of, send)| Op::Submit { of, send }),
         2 => (n.clone(), any::<bool>()).prop_map(|(of, mine)| Op::Leak { of, mine }),
+        1 => (n.clone(), prop::option::weighted(0.3, n.clone()), any::<bool>())
+            .prop_map(|(of, without, mine)| Op::Raise { of, without, mine }),
         3 => n.prop_map(|of| Op::Abandon { of }),
     ]
 }
@@ -165,9 +173,13 @@ fn policy() -> Policy {
     }
 }
 
-fn address(n: usize) -> String {
+fn script(n: usize) -> ScriptBuf {
     let hash = WPubkeyHash::from_byte_array([u8::try_from(n % ADDRESSES).unwrap(); 20]);
-    Address::from_script(&ScriptBuf::new_p2wpkh(&hash), Network::Regtest).unwrap().to_string()
+    ScriptBuf::new_p2wpkh(&hash)
+}
+
+fn address(n: usize) -> String {
+    Address::from_script(&script(n), Network::Regtest).unwrap().to_string()
 }
 
 /// A shop, whoever pays it, and its operator.
@@ -181,6 +193,8 @@ struct Play {
     /// The coin of each payment, and the payment.
     sent: Vec<(OutPoint, Transaction)>,
     foreign: HashSet<OutPoint>,
+    /// What somebody else made of the coins of a version.
+    raised: Vec<Transaction>,
     /// True while nothing is settled.
     doubted: bool,
 }
@@ -211,7 +225,17 @@ impl Play {
         scripts.push(rig.shop.keychain.script(Branch::External, UNISSUED));
         let (operator, checker) = (Operator::default(), Checker::default());
         let (sent, foreign) = (Vec::new(), HashSet::new());
-        Self { rig, operator, checker, leases, scripts, sent, foreign, doubted: false }
+        Self {
+            rig,
+            operator,
+            checker,
+            leases,
+            scripts,
+            sent,
+            foreign,
+            raised: Vec::new(),
+            doubted: false,
+        }
     }
 
     /// Every script is paid, one lease is over, and everyone has said where the money goes.
@@ -286,11 +310,16 @@ impl Play {
     /// Leaves the mempool with everything that spends what it made.
     fn evict(&mut self, txid: Txid) {
         let mut gone = HashSet::from([txid]);
-        // A version spends payments or change; the later ones follow the earlier ones.
-        for (_, _, draft) in &self.operator.made {
-            let tx = draft.transaction();
-            if inputs(&tx).any(|coin| gone.contains(&coin.txid)) {
-                gone.insert(tx.compute_txid());
+        let made = self.operator.made.iter().map(|(_, _, draft)| draft.transaction());
+        let spending: Vec<Transaction> = made.chain(self.raised.iter().cloned()).collect();
+        loop {
+            let before = gone.len();
+            let hit = |tx: &&Transaction| inputs(tx).any(|coin| gone.contains(&coin.txid));
+            let more: Vec<Txid> =
+                spending.iter().filter(hit).map(Transaction::compute_txid).collect();
+            gone.extend(more);
+            if gone.len() == before {
+                break;
             }
         }
         gone.iter().for_each(|txid| self.rig.chain.evict(txid));
@@ -352,6 +381,12 @@ impl Play {
             Op::Leak { of, mine } if made > 0 => {
                 let tx = signed(&self.operator.made[place(*of)].2);
                 self.leak(tx, *mine).await;
+            }
+            Op::Raise { of, without, mine } if made > 0 => {
+                if let Some(tx) = raised(&self.operator.made[place(*of)].2, *without) {
+                    self.raised.push(tx.clone());
+                    self.leak(tx, *mine).await;
+                }
             }
             Op::Abandon { of } if made > 0 => {
                 may_refuse(self.operator.abandon(&self.rig, &batch(*of)).await);

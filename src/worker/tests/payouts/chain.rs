@@ -4,7 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use bitcoin::consensus::deserialize;
-use bitcoin::{Block, BlockHash, OutPoint, Transaction, Txid};
+use bitcoin::{Block, BlockHash, OutPoint, ScriptBuf, Transaction, Txid};
 
 use crate::chain::BlockSource;
 use crate::chain::testing::MemoryChain;
@@ -21,6 +21,8 @@ pub struct View {
     mempool: HashSet<Txid>,
     spent_in_mempool: HashSet<OutPoint>,
     pub tip: u32,
+    /// What the chain pays to each script.
+    pub paid: HashMap<ScriptBuf, u64>,
 }
 
 impl Blocks {
@@ -31,6 +33,7 @@ impl Blocks {
             mempool: HashSet::new(),
             spent_in_mempool: HashSet::new(),
             tip: chain.tip().height,
+            paid: HashMap::new(),
         };
         for id in chain.active() {
             if let Entry::Vacant(new) = self.0.entry(id.hash) {
@@ -40,6 +43,10 @@ impl Blocks {
             for tx in &self.0[&id.hash].txdata {
                 let txid = tx.compute_txid();
                 view.heights.insert(txid, id.height);
+                for output in &tx.output {
+                    let paid = view.paid.entry(output.script_pubkey.clone()).or_default();
+                    *paid += output.value.to_sat();
+                }
                 view.spent.extend(inputs(tx).map(|coin| (coin, txid)));
             }
         }

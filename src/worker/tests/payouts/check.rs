@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::chain::View;
+use super::{ADDRESSES, script};
 use crate::clock::Clock;
 use crate::db::batch::BatchRow;
 use crate::db::payout::PayoutRow;
@@ -207,6 +208,10 @@ impl Checker {
         }
         let refunded: u64 = all.iter().map(|it| it.books.refunded_sat).sum();
         assert_eq!(paid.values().sum::<u64>(), refunded, "what is mined is what was refunded");
+        // Whoever made the transactions: what is at their addresses was booked.
+        let scripts = (0..ADDRESSES).map(script);
+        let left: u64 = scripts.filter_map(|script| view.paid.get(&script)).sum();
+        assert!(left <= refunded, "{left} sat have left, {refunded} sat are booked");
         let mut payees: BTreeMap<Payee, u64> = BTreeMap::new();
         let mut rows = Vec::new();
         for it in &all {

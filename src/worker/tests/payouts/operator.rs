@@ -17,6 +17,7 @@ use crate::domain::ids::{BatchId, PayoutId};
 use crate::domain::keychain::Branch;
 use crate::domain::payout::draft::{Coin, Draft, DraftError, LeftOut, Order, Wanted, draft};
 use crate::domain::payout::fee::FeePolicy;
+use crate::payout::base64;
 use crate::worker::rig::Rig;
 
 /// What it is told to do when it prepares.
@@ -25,7 +26,7 @@ pub struct How {
     pub feerate_msat: u64,
     /// Only the payout at this place of those that are due.
     pub only: Option<usize>,
-    /// Spends any coin, and none that it must.
+    /// Spends none of the coins that it must.
     pub careless: bool,
 }
 
@@ -43,6 +44,18 @@ pub fn signed(draft: &Draft) -> Transaction {
         input.witness = bitcoin::Witness::from_slice(&[[1; 8]]);
     }
     tx
+}
+
+/// The same coins spent by somebody else with the same keys, for a higher fee: the largest output
+/// is smaller, and an output may be left out.
+pub fn raised(draft: &Draft, without: Option<usize>) -> Option<Transaction> {
+    let mut tx = signed(draft);
+    if let Some(place) = without.filter(|_| tx.output.len() > 1) {
+        let _ = tx.output.remove(place % tx.output.len());
+    }
+    let largest = tx.output.iter_mut().max_by_key(|output| output.value)?;
+    largest.value = largest.value.checked_sub(bitcoin::Amount::from_sat(400))?;
+    Some(tx)
 }
 
 fn actor() -> Actor {
@@ -117,8 +130,7 @@ impl Operator {
         let item = RecordBatch {
             ground: rig.ground(),
             txid: made.transaction().compute_txid(),
-            psbt: crate::payout::base64(&psbt),
-            answer: serde_json::json!({}),
+            psbt: base64(&psbt),
             draft: made.clone(),
             addresses,
             fee_policy: FeePolicy::Recipient,
@@ -126,6 +138,7 @@ impl Operator {
             what,
             actor: actor(),
             key: None,
+            answer: serde_json::json!({}),
         };
         let outcome = rig.db.write(item).await?;
         let batch = BatchId::parse(outcome.body["batch"].as_str().unwrap()).unwrap();
@@ -210,7 +223,7 @@ async fn coins(rig: &Rig, conn: &mut Conn) -> HashMap<OutPoint, Coin> {
 
 /// What is due, the coins that must be spent for it and those that may be.
 async fn gather(rig: &Rig, conn: &mut Conn, view: &View, how: How) -> Gathered {
-    let policy = &rig.shop.policy;
+    let mut threats = Threats::new(&rig.shop.policy, view.tip);
     let mut rows = db::payout::list_due(conn, 100).await.unwrap();
     if let Some(place) = how.only.filter(|_| !rows.is_empty()) {
         rows = vec![rows.swap_remove(place % rows.len())];
@@ -233,7 +246,6 @@ async fn gather(rig: &Rig, conn: &mut Conn, view: &View, how: How) -> Gathered {
             must.insert(coin.outpoint, coin);
         }
     };
-    let mut threats = Threats::new(policy, view.tip);
     for row in rows {
         let found = threats.to(conn, &row).await.unwrap();
         if !how.careless && !found.iter().all(|threat| spendable(threat).is_some()) {
@@ -252,12 +264,11 @@ async fn gather(rig: &Rig, conn: &mut Conn, view: &View, how: How) -> Gathered {
             found.iter().for_each(&mut hit);
         }
     }
+    // A careless one takes coins that no earlier transaction spends.
+    let is_locked = |(_, of): &(OutPoint, BatchId)| how.careless || !replaced.contains(of);
     let kept: HashSet<OutPoint> =
-        locked.into_iter().filter(|(_, of)| !replaced.contains(of)).map(|(coin, _)| coin).collect();
-    let free = |coin: &Coin| match how.careless {
-        true => view.is_unspent(&coin.outpoint),
-        false => view.is_free(&coin.outpoint, 2) && !kept.contains(&coin.outpoint),
-    };
+        locked.into_iter().filter(is_locked).map(|(coin, _)| coin).collect();
+    let free = |coin: &Coin| view.is_free(&coin.outpoint, 2) && !kept.contains(&coin.outpoint);
     let coins = all.into_values().filter(free).collect();
     let must = if how.careless { Vec::new() } else { must.into_values().collect() };
     Gathered { payouts, addresses, must, coins }
