@@ -1,6 +1,5 @@
 //! Money that goes back: batches of payouts on a real node, signed elsewhere.
 
-mod restored;
 mod addresses;
 mod batches;
 mod command;
@@ -9,10 +8,11 @@ mod multisig;
 mod owed;
 mod persons;
 mod refunds;
+mod restored;
 mod sources;
+mod storms;
 mod submits;
 mod waiting;
-mod storms;
 mod way;
 
 pub use crate::harness::payouts::{CONFIG, each_signed, number, once_signed, text};
