@@ -45,9 +45,6 @@ fn still_good(shop: &Shop, signer: &Signer, batch: &Value) {
     shop.through(signer, batch);
 }
 
-/// What a thief does to a PSBT.
-type Change<'a> = &'a dyn Fn(&mut Psbt);
-
 #[test]
 fn a_transaction_that_is_not_the_one_prepared_is_refused_with_what_differs() {
     once_signed(Kind::Wpkh, CONFIG, |shop, signer| {
