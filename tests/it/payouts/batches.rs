@@ -83,7 +83,7 @@ fn nothing_is_prepared_when_nothing_is_due_or_coins_are_short() {
     once_signed(Kind::Wpkh, CONFIG, |shop, signer| {
         let nothing = "nothing was prepared: there is nothing to pay";
         assert_eq!(shop.unprepared(&json!({})), nothing);
-        let [a, b] = [shop.node.new_address(), shop.node.new_address()];
+        let [a, b, c] = [0; 3].map(|_| shop.node.new_address());
         let list = shop.due(&[(&a, 30_000), (&b, 50_000)]);
         // It spends the larger coin, so that only the smaller one is left for the larger payout.
         let id = shop.payouts(&list[0])[0]["id"].clone();
@@ -92,12 +92,21 @@ fn nothing_is_prepared_when_nothing_is_due_or_coins_are_short() {
         let figures = "50000 sat are needed, 30000 sat are in coins that can be spent now";
         assert!(why.contains(figures) && why.contains("those with 2 confirmations"), "{why}");
         assert!(why.contains("choose fewer payouts"), "{why}");
+        // Beside a smaller one it waits.
+        let small = shop.due(&[(&c, 10_000)]).remove(0);
+        let (status, made) = shop.try_prepare(&json!({ "feerate_msat_vb": 1000 }));
+        assert_eq!((status, &made["pays"]["total_sat"]), (201, &json!(10_000)), "{made}");
+        assert_eq!(made["left_out"][0]["id"], shop.payouts(&list[1])[0]["id"]);
+        assert!(text(&made["left_out"][0]["why"]).contains("not enough for all"), "{made}");
+        shop.through(signer, &made["batch"]);
+        shop.payout_in(&small, "confirmed");
         shop.through(signer, &first);
-        assert!(shop.unprepared(&json!({})).contains(figures), "its change has one confirmation");
+        let why = shop.unprepared(&json!({}));
+        assert!(why.contains("50000 sat are needed"), "its change has one confirmation: {why}");
         shop.node.mine(1);
         shop.wait_for_tip();
         let second = shop.prepare(&json!({}));
-        assert_eq!(coins_of(&second["pays"]).len(), 2, "{second}");
+        assert_eq!(coins_of(&second["pays"]).len(), 3, "{second}");
         shop.through(signer, &second);
         assert_eq!(shop.unprepared(&json!({})), nothing);
         let paid = number(&output_to(&second["pays"], &b)["amount_sat"]);
