@@ -15,6 +15,9 @@ use crate::db::payment::{Filter, PaymentRow};
 use crate::db::{self, Db};
 use crate::domain::policy::COINBASE_MATURITY;
 
+/// So far ahead of its time a block may claim to be (consensus rule).
+const AHEAD_S: u64 = 2 * 3600;
+
 /// What is wrong with each coin.
 type Wrong = BTreeMap<OutPoint, String>;
 
@@ -31,7 +34,7 @@ struct Asked<'a> {
 struct Found {
     wrong: Wrong,
     coins: u64,
-    /// Paid before the first start: in no block that was read.
+    /// Perhaps paid before the first start: then in no block that was read.
     older: u64,
     /// Of indexes that the wallet does not hold yet.
     beyond: u64,
@@ -63,7 +66,7 @@ pub(super) async fn look(
     }
     if found.older > 0 {
         let n = found.older;
-        report.notes.push(format!("{n} coins of the wallet are older than this database"));
+        report.notes.push(format!("{n} coins of the wallet are from before the first start"));
     }
     if found.beyond > 0 {
         let n = found.beyond;
@@ -133,7 +136,8 @@ impl Asked<'_> {
             Some(hash) => self.node.header(&hash).await?,
             None => None,
         };
-        if header.is_some_and(|header| newest_at.is_some_and(|at| header.time_at <= at)) {
+        let may_be_read = newest_at.map(|at| at.plus_s(AHEAD_S));
+        if header.is_some_and(|header| Some(header.time_at) <= may_be_read) {
             found.older += 1;
         } else {
             let wrong = "it is in the wallet and not in the books".to_owned();

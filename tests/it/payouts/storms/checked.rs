@@ -113,10 +113,13 @@ fn tampered(shop: &mut Shop, signer: &Signer) {
     all_in(shop, &second, "due");
 }
 
-/// A coin that stays, in a block without anything else.
+/// A coin that stays, in a block without anything else, and so late that it must have been read.
 fn deposit_only(shop: &Shop) {
     let paid = shop.node.send(&shop.address(30), 70_000);
+    let tip = shop.node.call("getblockheader", json!([shop.node.tip()]));
+    shop.node.call("setmocktime", json!([number(&tip["time"]) + 3 * 3600]));
     shop.node.mine_only(&[paid]);
+    shop.node.call("setmocktime", json!([0]));
     shop.wait_for_tip();
 }
 
