@@ -11,6 +11,9 @@ use super::{CONFIG, each_signed, number, once_signed, text};
 use crate::harness::daemon::{Rented, Shop};
 use crate::harness::signer::{Kind, Signer};
 
+/// What somebody does to a PSBT.
+type Change<'a> = &'a dyn Fn(&mut Psbt);
+
 /// Owes 20000 sat out of two coins, with change; the batch.
 fn prepared(shop: &Shop) -> (Rented, Value) {
     let rich = shop.rent("shared", 15_000);
