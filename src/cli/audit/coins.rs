@@ -150,7 +150,8 @@ impl Asked<'_> {
     async fn unlisted(&self, row: &PaymentRow, found: &mut Found) -> Result<(), Exit> {
         let outpoint = row.facts.outpoint;
         let Some(coin) = self.node.unspent_output(&outpoint, true).await? else { return Ok(()) };
-        if coin.coinbase && coin.confirmations < COINBASE_MATURITY {
+        // The node lists a new coin once the next block may spend it: one block later.
+        if coin.coinbase && coin.confirmations <= COINBASE_MATURITY {
             return Ok(());
         }
         let mut conn = self.db.read().await?;

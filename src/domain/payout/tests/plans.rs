@@ -85,7 +85,7 @@ fn assert_accounts(owed: &[Owed], payouts: &[Payout], plan: &Plan) {
         assert!(account.lost_sat() == 0 || account.refundable_sat() + account.dust_sat == 0);
         assert!(account.out_sat <= account.fixed_sat);
         let own = payouts.iter().filter(|it| it.recipient == account.recipient);
-        let out = own.flat_map(|it| it.payings.iter().find(|paying| paying.height.is_some()));
+        let out = own.flat_map(|it| &it.payings).filter(|paying| paying.height.is_some());
         assert_eq!(account.out_sat, out.map(|paying| paying.amount_sat).sum::<u64>());
     }
     let known: BTreeSet<_> = plan.accounts.iter().map(|account| &account.recipient).collect();
