@@ -255,8 +255,9 @@ impl AdoptPayment {
             let owed = open_to(tx, &address).await?;
             let owed_sat: u64 = owed.iter().map(|row| row.facts.amount_sat).sum();
             let missing_sat = owed_sat.saturating_sub(sat);
-            // What is missing can only be what the miner got.
-            if owed_sat > 0 && sat <= owed_sat && fee_sat.is_some_and(|fee| missing_sat <= fee) {
+            // What is missing can only be what the miner got, and that is not most of it.
+            let is_fee = fee_sat.is_some_and(|fee| missing_sat <= fee.min(owed_sat / 2));
+            if owed_sat > 0 && sat <= owed_sat && is_fee {
                 items.extend(shares(vout, &owed, missing_sat));
             } else {
                 adopted.unclear.push(format!(

@@ -67,7 +67,12 @@ pub async fn refuse_own(tx: &mut Tx, address: &str) -> Result<(), AppError> {
     refuse_own_at(tx, "/refund_address", address).await
 }
 
-async fn refuse_own_at(tx: &mut Tx, pointer: &str, address: &str) -> Result<(), AppError> {
+/// The same for another field.
+pub(super) async fn refuse_own_at(
+    tx: &mut Tx,
+    pointer: &str,
+    address: &str,
+) -> Result<(), AppError> {
     let script = address.parse::<Address<_>>().ok().map(|it| it.assume_checked().script_pubkey());
     let change = match script {
         Some(script) => db::batch::is_change(tx.conn(), &script).await?,

@@ -5,7 +5,7 @@ use crate::db::{self, Tx, WriteItem};
 use crate::domain::ids::LeaseId;
 
 use super::add_invoice::get_lease;
-use super::change_claim::refuse_own;
+use super::change_claim::refuse_own_at;
 use super::settle::Ground;
 use super::settle_due::{book_loose, settle_loose};
 use super::{AppError, Code, Refusal};
@@ -95,7 +95,7 @@ impl WriteItem for RefundPayment {
 
     async fn run(&self, tx: &mut Tx) -> Result<PaymentRow, AppError> {
         let row = get_loose(tx, &self.payment).await?;
-        refuse_own(tx, &self.address).await?;
+        refuse_own_at(tx, "/address", &self.address).await?;
         db::payment::set_refund_address(tx.conn(), &row.facts.id, &self.address).await?;
         let tip = db::chain::tip(tx.conn()).await?.map_or(0, |tip| tip.height);
         let row = get(tx, &self.payment).await?;

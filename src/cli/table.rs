@@ -12,7 +12,7 @@ use serde_json::Value;
 pub(super) struct Shown(pub Value);
 
 /// What a line of a list shows, of what is there.
-const COLUMNS: [&str; 15] = [
+const COLUMNS: [&str; 16] = [
     "id",
     "seq",
     "at",
@@ -25,6 +25,7 @@ const COLUMNS: [&str; 15] = [
     "state",
     "status",
     "amount_sat",
+    "waits_for",
     "paid_until",
     "fate",
     "revoked_at",

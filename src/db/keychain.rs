@@ -104,6 +104,13 @@ pub async fn insert(
     Ok(())
 }
 
+/// When the newest keychain was added. What was paid before a first start is in no book.
+pub async fn newest_at(conn: &mut Conn) -> Result<Option<Timestamp>, DbError> {
+    let row =
+        sqlx::query("SELECT MAX(created_at) AS newest FROM keychain").fetch_one(&mut *conn).await?;
+    Row::new(&row, "keychain").opt_at("newest")
+}
+
 /// Has all keychains issue nothing before [`end_recovery`]: this database was restored.
 pub async fn begin_recovery(conn: &mut Conn) -> Result<(), DbError> {
     sqlx::query("UPDATE keychain SET recovery = $1")

@@ -40,12 +40,15 @@ pub struct PayoutRow {
 const SELECT: &str = "SELECT id, kind, subject, recipient, resource, claim, address, amount_sat, \
      ready_sat, state, dust_at, batch, txid, announced, created_at FROM payout";
 
-fn read(row: &sqlx::any::AnyRow) -> Result<PayoutRow, DbError> {
-    let row = Row::new(row, "payout");
-    let recipient = |text: &str| match text {
+fn recipient(text: &str) -> Option<Option<InvoiceId>> {
+    match text {
         "" => Some(None),
         id => InvoiceId::parse(id).map(Some),
-    };
+    }
+}
+
+fn read(row: &sqlx::any::AnyRow) -> Result<PayoutRow, DbError> {
+    let row = Row::new(row, "payout");
     Ok(PayoutRow {
         facts: Payout {
             id: row.parsed("id", PayoutId::parse)?,
@@ -297,4 +300,47 @@ pub async fn sums(conn: &mut Conn) -> Result<Vec<(String, u64, u64)>, DbError> {
         Ok((row.text("state")?, row.u64("n")?, row.u64("sum")?))
     })
     .collect()
+}
+
+/// What transactions in the chain have paid of a subject, by recipient.
+pub async fn mined_sums(
+    conn: &mut Conn,
+    subject: &str,
+) -> Result<Vec<(Option<InvoiceId>, u64)>, DbError> {
+    sqlx::query(
+        "SELECT payout.recipient, CAST(SUM(payout_item.amount_sat) AS BIGINT) AS sum FROM payout \
+         JOIN payout_item ON payout_item.payout = payout.id \
+         JOIN payout_version ON payout_version.batch = payout_item.batch \
+              AND payout_version.n = payout_item.n \
+         JOIN tx ON tx.txid = payout_version.txid \
+         WHERE payout.subject = $1 AND tx.height IS NOT NULL \
+         GROUP BY payout.recipient ORDER BY payout.recipient",
+    )
+    .bind(subject)
+    .fetch_all(&mut *conn)
+    .await?
+    .iter()
+    .map(|row| {
+        let row = Row::new(row, "payout");
+        Ok((row.parsed("recipient", recipient)?, row.u64("sum")?))
+    })
+    .collect()
+}
+
+/// What a subject ever received, whether or not that was reversed later; of one invoice if given.
+pub async fn received_sat(
+    conn: &mut Conn,
+    subject: &str,
+    invoice: Option<&InvoiceId>,
+) -> Result<u64, DbError> {
+    let row = sqlx::query(
+        "SELECT CAST(COALESCE(SUM(amount_sat), 0) AS BIGINT) AS sum FROM payment \
+         WHERE (lease = $1 OR id = $1) AND ($2 = '' OR invoice = $2) \
+         AND state IN ('credited', 'final', 'reversed')",
+    )
+    .bind(subject)
+    .bind(invoice.map_or("", InvoiceId::as_str))
+    .fetch_one(&mut *conn)
+    .await?;
+    Row::new(&row, "payment").u64("sum")
 }

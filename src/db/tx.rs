@@ -83,6 +83,15 @@ pub async fn is_known(conn: &mut Conn, txid: &Txid) -> Result<bool, DbError> {
     Ok(row.is_some())
 }
 
+/// The height at which it is mined, if it is known and is.
+pub async fn mined_height(conn: &mut Conn, txid: &Txid) -> Result<Option<u32>, DbError> {
+    let row = sqlx::query("SELECT height FROM tx WHERE txid = $1")
+        .bind(txid.to_string())
+        .fetch_optional(&mut *conn)
+        .await?;
+    row.map_or(Ok(None), |row| Row::new(&row, "tx").opt_u32("height"))
+}
+
 /// What a transaction spends.
 pub async fn inputs(conn: &mut Conn, txid: &Txid) -> Result<Vec<OutPoint>, DbError> {
     sqlx::query(

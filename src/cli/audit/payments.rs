@@ -2,28 +2,21 @@
 //! recorded amount and script.
 
 use bitcoin::consensus::deserialize;
-use bitcoin::{Network, Transaction};
+use bitcoin::{BlockHash, Transaction};
 
-use super::{PAGE, Report};
+use super::{PAGE, Report, lasting};
 use crate::chain::BlockSource as _;
 use crate::chain::bitcoind::Bitcoind;
 use crate::cli::Exit;
 use crate::db::payment::{Filter, PaymentRow};
 use crate::db::{self, Db};
 
-/// A running server may be in the middle of a reorganisation; then the payment has changed when
-/// it is read again.
-const LOOKS: usize = 5;
-
 pub(super) async fn look(
     db: &Db,
     node: &Bitcoind,
-    network: Network,
+    pruned_below: u32,
     report: &mut Report,
 ) -> Result<(), Exit> {
-    let state = node.node_state().await?;
-    state.check_network(network)?;
-    let pruned_below = state.prune_height.unwrap_or(0);
     let mut filter = Filter::default();
     loop {
         let mut conn = db.read().await?;
@@ -41,7 +34,6 @@ pub(super) async fn look(
     }
 }
 
-/// Tells a difference only when it stays while what is recorded does not change.
 async fn look_at(
     db: &Db,
     node: &Bitcoind,
@@ -49,46 +41,52 @@ async fn look_at(
     report: &mut Report,
 ) -> Result<(), Exit> {
     let id = row.facts.id.to_string();
-    let mut row = row;
-    let mut before = None;
-    for _ in 0..LOOKS {
-        let Some(found) = difference(db, node, &row).await? else { return Ok(()) };
-        if before.as_ref() == Some(&found) {
-            break;
-        }
-        before = Some(found);
-        // A server that is behind its node by a block gets the time to follow.
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-        let mut conn = db.read().await?;
-        match db::payment::find(&mut conn, &id).await? {
-            Some(again) => row = again,
-            None => return Ok(()),
-        }
+    if difference(db, node, &row).await?.is_none() {
+        return Ok(());
     }
-    if let Some(detail) = before {
+    let again = async || {
+        let mut conn = db.read().await?;
+        let row = db::payment::find(&mut conn, &id).await?;
+        drop(conn);
+        match row {
+            Some(row) => difference(db, node, &row).await,
+            None => Ok(None),
+        }
+    };
+    if let Some(detail) = lasting(again).await? {
         report.differs(format!("payment {id}"), detail);
     }
     Ok(())
 }
 
-/// What the node says against a payment; nothing of one that is in no block.
-async fn difference(db: &Db, node: &Bitcoind, row: &PaymentRow) -> Result<Option<String>, Exit> {
-    let Some(mined) = &row.facts.mined else { return Ok(None) };
-    let height = mined.height;
+/// The block that is recorded at a height, if the node's chain has it there; else what is wrong.
+pub(super) async fn block_at(
+    db: &Db,
+    node: &Bitcoind,
+    height: u32,
+) -> Result<Result<BlockHash, String>, Exit> {
     let mut conn = db.read().await?;
     let block = db::chain::find(&mut conn, height).await?;
     let lowest = db::chain::lowest(&mut conn).await?;
     drop(conn);
     let in_chain = node.hash_at(height).await?;
-    let hash = match (block, in_chain) {
+    Ok(match (block, in_chain) {
         (Some(block), found) if found != Some(block.hash) => {
-            let detail = format!("{} at height {height} is not in the node's chain", block.hash);
-            return Ok(Some(detail));
+            Err(format!("{} at height {height} is not in the node's chain", block.hash))
         }
-        (Some(block), _) => block.hash,
+        (Some(block), _) => Ok(block.hash),
         // A rescan reads blocks that are older than the first one that was followed.
-        (None, Some(hash)) if lowest.is_some_and(|lowest| height < lowest) => hash,
-        (None, _) => return Ok(Some(format!("its block at height {height} is not recorded"))),
+        (None, Some(hash)) if lowest.is_some_and(|lowest| height < lowest) => Ok(hash),
+        (None, _) => Err(format!("its block at height {height} is not recorded")),
+    })
+}
+
+/// What the node says against a payment; nothing of one that is in no block.
+async fn difference(db: &Db, node: &Bitcoind, row: &PaymentRow) -> Result<Option<String>, Exit> {
+    let Some(mined) = &row.facts.mined else { return Ok(None) };
+    let hash = match block_at(db, node, mined.height).await? {
+        Ok(hash) => hash,
+        Err(detail) => return Ok(Some(detail)),
     };
     let outpoint = row.facts.outpoint;
     let Some(bytes) = node.transaction_in_block(&outpoint.txid, &hash).await? else {

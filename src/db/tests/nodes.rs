@@ -61,9 +61,10 @@ async fn hears(node: &Node, seq: i64) {
 fn a_node_hears_of_the_events_of_another() {
     on_postgres(async |place| {
         let (here, there) = (place.open().await, place.open().await);
-        for seq in 1..=3 {
-            here.write(Put(seq.to_string())).await.unwrap();
-            hears(&there, seq).await;
+        // Each once: then both listen.
+        for (seq, from, to) in [(1, &here, &there), (2, &there, &here), (3, &here, &there)] {
+            from.write(Put(seq.to_string())).await.unwrap();
+            hears(to, seq).await;
         }
         // Ends the session that listens; what is committed meanwhile is heard of all the same.
         let mut conn = here.read().await.unwrap();

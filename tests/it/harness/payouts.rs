@@ -194,4 +194,13 @@ impl Shop {
         };
         coins.as_array().unwrap().iter().map(sat).sum()
     }
+
+    /// Waits until so many payouts are due, whoever they belong to.
+    pub fn count_due(&self, count: usize) {
+        until("payouts to be due", || {
+            let (_, list) = self.operate(Method::GET, "payouts?state=due", None);
+            let found = list["items"].as_array().map_or(0, Vec::len);
+            if found == count { Ok(()) } else { Err(list) }
+        });
+    }
 }

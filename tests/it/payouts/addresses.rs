@@ -93,7 +93,8 @@ fn a_payment_link_is_taken_for_its_address_wherever_one_is_given() {
         shop.node.send_many(&[(&rented.address, 7000), (&other.address, 8000), (&topup, 9000)]);
         shop.node.mine(2);
         shop.payout_in(&rented, "due");
-        shop.payouts_in(&other, &["due", "due"]);
+        shop.payouts_in(&other, &["due"]);
+        shop.count_due(3);
         let batch = shop.prepare(&json!({}));
         assert_eq!(output_to(&batch["pays"], &to)["payouts"].as_array().unwrap().len(), 2);
         assert_eq!(output_to(&batch["pays"], &friends)["payouts"][0]["amount_sat"], 9000);
@@ -137,6 +138,20 @@ fn an_address_that_this_shop_gave_out_is_refused_wherever_one_is_given() {
             assert!(text(&answer["detail"]).contains("address of this shop"), "{answer}");
         }
         assert_eq!(shop.claim(&rented)["refund_address"], json!(null));
+        // Nor may the operator send money that found no lease to one.
+        shop.node.send(&shop.address(40), 30_000);
+        shop.node.mine(1);
+        let id = until("the money to be found", || {
+            let (_, list) = shop.operate(Method::GET, "payments?unallocated=true", None);
+            list["items"][0]["id"].as_str().map(str::to_owned).ok_or(list)
+        });
+        let (path, body) = (format!("payments/{id}/refund"), json!({ "address": ours }));
+        let (status, answer) = shop.operate(Method::POST, &path, Some(&body));
+        assert_eq!(
+            (status, &answer["errors"][0]["pointer"]),
+            (422, &json!("/address")),
+            "{answer}"
+        );
     });
 }
 

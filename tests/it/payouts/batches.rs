@@ -53,7 +53,9 @@ fn a_hundred_refunds_leave_in_one_transaction() {
         let batch = shop.prepare(&json!({}));
         let total: u64 = debts.iter().map(|(_, sat)| sat).sum();
         assert_eq!(number(&batch["pays"]["total_sat"]), total);
-        shop.sign_and_submit(signer, &batch);
+        let signed = signer.sign(&text(&batch["psbt"]));
+        assert!(signed.len() > 64 * 1024, "larger than other requests may be");
+        assert_eq!(shop.try_submit(&signed).0, 200);
         let block = shop.node.mine(1).remove(0);
         let done = all_in(shop, "confirmed");
         assert!(done.iter().all(|payout| payout["txid"] == batch["txid"]));
@@ -81,7 +83,7 @@ fn nothing_is_prepared_when_nothing_is_due_or_coins_are_short() {
     once_signed(Kind::Wpkh, CONFIG, |shop, signer| {
         let nothing = "nothing was prepared: there is nothing to pay";
         assert_eq!(shop.unprepared(&json!({})), nothing);
-        let [a, b] = [shop.node.new_address(), shop.node.new_address()];
+        let [a, b, c] = [0; 3].map(|_| shop.node.new_address());
         let list = shop.due(&[(&a, 30_000), (&b, 50_000)]);
         // It spends the larger coin, so that only the smaller one is left for the larger payout.
         let id = shop.payouts(&list[0])[0]["id"].clone();
@@ -90,12 +92,21 @@ fn nothing_is_prepared_when_nothing_is_due_or_coins_are_short() {
         let figures = "50000 sat are needed, 30000 sat are in coins that can be spent now";
         assert!(why.contains(figures) && why.contains("those with 2 confirmations"), "{why}");
         assert!(why.contains("choose fewer payouts"), "{why}");
+        // Beside a smaller one it waits.
+        let small = shop.due(&[(&c, 10_000)]).remove(0);
+        let (status, made) = shop.try_prepare(&json!({ "feerate_msat_vb": 1000 }));
+        assert_eq!((status, &made["pays"]["total_sat"]), (201, &json!(10_000)), "{made}");
+        assert_eq!(made["left_out"][0]["id"], shop.payouts(&list[1])[0]["id"]);
+        assert!(text(&made["left_out"][0]["why"]).contains("not enough for all"), "{made}");
+        shop.through(signer, &made["batch"]);
+        shop.payout_in(&small, "confirmed");
         shop.through(signer, &first);
-        assert!(shop.unprepared(&json!({})).contains(figures), "its change has one confirmation");
+        let why = shop.unprepared(&json!({}));
+        assert!(why.contains("50000 sat are needed"), "its change has one confirmation: {why}");
         shop.node.mine(1);
         shop.wait_for_tip();
         let second = shop.prepare(&json!({}));
-        assert_eq!(coins_of(&second["pays"]).len(), 2, "{second}");
+        assert_eq!(coins_of(&second["pays"]).len(), 3, "{second}");
         shop.through(signer, &second);
         assert_eq!(shop.unprepared(&json!({})), nothing);
         let paid = number(&output_to(&second["pays"], &b)["amount_sat"]);
@@ -167,6 +178,29 @@ fn a_batch_asked_for_twice_with_one_key_is_made_once_and_answered_twice() {
         assert_eq!((status, &late["batch"]["state"]), (201, &json!("confirmed")), "as it is now");
         let (_, batches) = shop.operate(Method::GET, "payouts/batches", None);
         assert_eq!(batches["items"].as_array().unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn of_two_that_prepare_at_the_same_moment_one_pays_and_the_other_hears_why() {
+    each_signed(Kind::Wpkh, CONFIG, |shop, signer| {
+        let to = shop.node.new_address();
+        let rented = shop.due(&[(&to, 20_000), (&to, 30_000)]).remove(0);
+        shop.wait_for_wallet();
+        let body = json!({ "feerate_msat_vb": 1000 });
+        let ask = || shop.try_prepare(&body);
+        let answers = std::thread::scope(|scope| {
+            let asked = [0; 4].map(|_| scope.spawn(ask));
+            asked.map(|it| it.join().unwrap())
+        });
+        let (made, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|it| it.0 == 201);
+        assert_eq!(made.len(), 1, "{answers:?}");
+        for (status, answer) in refused {
+            assert_eq!((*status, &answer["code"]), (409, &json!("conflict")), "{answer}");
+        }
+        shop.through(signer, &made[0].1["batch"]);
+        shop.payout_in(&rented, "confirmed");
+        assert_eq!(shop.accounts()["refunded_sat"], 50_000);
     });
 }
 

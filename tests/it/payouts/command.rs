@@ -194,6 +194,10 @@ fn wrong_usage_ends_with_2_and_what_may_pass_with_75() {
 #[test]
 fn only_what_is_named_is_paid_and_what_is_left_out_is_said() {
     once_signed(Kind::Wpkh, CONFIG, |shop, _| {
+        let homeless = shop.returned(5000, None);
+        let waits = payouts(shop, &["list"]).done();
+        let begin = format!("  {}  shared  waiting  ", homeless.lease);
+        assert!(waits.contains(&begin) && waits.ends_with("  address\n"), "{waits}");
         let [a, b] = [shop.node.new_address(), shop.node.new_address()];
         let list = shop.due(&[(&a, 1000), (&b, 50_000)]);
         shop.wait_for_wallet();
@@ -236,10 +240,13 @@ fn two_signers_files_are_combined_and_a_second_person_approves() {
             alone.contains("forbidden: ") && alone.contains("must approve it first"),
             "{alone}"
         );
-        assert!(payouts(shop, &["approve", bat]).not(1).contains("another one must"));
+        assert!(payouts(shop, &["approve", bat]).not(2).contains("name the --version"));
+        let own = ["approve", bat, "--version", "1"];
+        assert!(payouts(shop, &own).not(1).contains("another one must"));
         let body = json!({ "name": "second", "scopes": ["read", "payout"] });
         let (_, second) = shop.operate(Method::POST, "keys", Some(&body));
-        let mut command = shop.command(&["payouts", "approve", bat, "--server", shop.url()]);
+        let words = ["payouts", "approve", bat, "--version", "1", "--server", shop.url()];
+        let mut command = shop.command(&words);
         let approved = command.env("LEASEHOLD_ADMIN_KEY", text(&second["token"])).output();
         assert!(!Ended::of(approved).done().contains(needed.trim()));
         let sent = payouts(shop, &["submit", "a.psbt", "b.psbt"]).done();

@@ -172,6 +172,7 @@ fn what_is_too_small_for_the_network_is_dust_until_more_comes() {
         assert_eq!((&payout["state"], &payout["waits_for"]), (&json!("due"), &json!("dust")));
         places(400, 0);
         assert_eq!(shop.claim(&rented)["refundable_sat"], 400, "it is still the holder's");
+        assert_eq!(shop.lease(&rented.lease)["refundable_sat"], 400);
         // Beside others it is left out.
         let large = shop.due(&[(&other, 20_000)]).remove(0);
         let (_, made) = shop.try_prepare(&json!({ "feerate_msat_vb": 1000 }));

@@ -5,6 +5,7 @@ mod batches;
 mod command;
 mod fees;
 mod multisig;
+mod outside;
 mod owed;
 mod persons;
 mod refunds;

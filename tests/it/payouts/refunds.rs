@@ -116,7 +116,7 @@ fn a_batch_whose_money_was_lost_is_refused_and_prepared_again_without_it() {
 }
 
 #[test]
-fn a_lease_without_a_claim_that_was_refunded_stays_so_over_a_restart() {
+fn a_batch_goes_on_over_restarts_and_each_step_is_told_once() {
     once_signed(Kind::Wpkh, CONFIG, |shop, signer| {
         let to = shop.node.new_address();
         let rented = shop.due(&[(&to, 20_000)]).remove(0);

@@ -69,7 +69,7 @@ fn an_amount_that_nobody_can_explain_holds_payouts_until_the_operator_says_so() 
         shop.payout_in(&rented, "due");
         let copy = shop.folder().join("copy.db");
         back_up(shop, &copy);
-        // Paid by hand from the same wallet, and less than half of it.
+        // Paid by hand from the same wallet, and so little that it is no fee that is missing.
         let batch = shop.prepare(&json!({}));
         let raw = shop.spend_otherwise(signer, &batch, &[(&to, 9000)]);
         shop.node.call("sendrawtransaction", json!([raw, 0]));

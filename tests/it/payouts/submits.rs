@@ -11,6 +11,9 @@ use super::{CONFIG, each_signed, number, once_signed, text};
 use crate::harness::daemon::{Rented, Shop};
 use crate::harness::signer::{Kind, Signer};
 
+/// What somebody does to a PSBT.
+type Change<'a> = &'a dyn Fn(&mut Psbt);
+
 /// Owes 20000 sat out of two coins, with change; the batch.
 fn prepared(shop: &Shop) -> (Rented, Value) {
     let rich = shop.rent("shared", 15_000);
@@ -41,9 +44,6 @@ fn still_good(shop: &Shop, signer: &Signer, batch: &Value) {
     assert_eq!((&now["state"], &now["psbt"]), (&json!("prepared"), &batch["psbt"]));
     shop.through(signer, batch);
 }
-
-/// What a thief does to a PSBT.
-type Change<'a> = &'a dyn Fn(&mut Psbt);
 
 #[test]
 fn a_transaction_that_is_not_the_one_prepared_is_refused_with_what_differs() {
@@ -108,7 +108,7 @@ fn missing_and_wrong_signatures_are_named() {
         let unsigned = text(&batch["psbt"]);
         assert_eq!(refused(shop, &unsigned), "it has no signature; sign it first");
         let signed = read(&json!(signer.sign(&unsigned)));
-        let with = |change: &dyn Fn(&mut Psbt)| {
+        let with = |change: Change<'_>| {
             let mut psbt = signed.clone();
             change(&mut psbt);
             refused(shop, &written(&psbt))
@@ -211,7 +211,7 @@ fn what_is_no_batch_of_this_server_is_refused() {
         shop.prepare(&json!({}));
         let (status, answer) = shop.try_submit(&signed);
         assert_eq!(status, 409, "{answer}");
-        assert!(text(&answer["detail"]).contains("its payouts are in another batch"), "{answer}");
+        assert!(text(&answer["detail"]).contains("what it paid is in another batch"), "{answer}");
     });
 }
 

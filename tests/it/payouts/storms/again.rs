@@ -107,9 +107,9 @@ fn a_batch_that_the_node_has_forgotten_after_a_reorg_is_sent_again_with_multisig
     each_kind(Kind::Wsh2of3, forgotten);
 }
 
-/// Somebody else has sent it, so the server has its bytes from the block only.
+/// Somebody else has sent it, so the server has its bytes from the block only: enough to send it.
 #[test]
-fn a_batch_that_was_never_submitted_counts_when_it_is_mined_and_when_its_block_goes() {
+fn a_batch_that_was_never_submitted_counts_when_it_is_mined_and_is_sent_when_its_block_goes() {
     each_signed(Kind::Wpkh, STORM, |shop, signer| {
         let holders = holders(shop, 1);
         let batch = shop.prepare(&json!({}));
@@ -121,10 +121,14 @@ fn a_batch_that_was_never_submitted_counts_when_it_is_mined_and_when_its_block_g
         shop.node.clear_mempool();
         shop.write_config(STORM);
         shop.start();
-        shop.batch_in(&batch["id"], "prepared");
-        all_in(shop, &holders, "prepared");
+        shop.batch_in(&batch["id"], "broadcast");
+        all_in(shop, &holders, "broadcast");
         nothing_due(shop);
-        shop.sign_and_submit(signer, &batch);
+        let txid = text(&batch["txid"]);
+        until("the batch to be sent", || {
+            let there = shop.node.mempool();
+            there.iter().any(|it| it.to_string() == txid).then_some(()).ok_or(there)
+        });
         shop.node.mine(1);
         paid_once(shop, &holders);
     });

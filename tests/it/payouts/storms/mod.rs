@@ -3,6 +3,7 @@
 //! outside, and what must hold in the end.
 
 mod again;
+mod checked;
 mod kills;
 mod lost;
 mod restored;

@@ -71,7 +71,9 @@ fn turned_back(shop: &mut Shop, signer: &Signer) {
     let (with, without) = replace_blocks(shop, &other);
     shop.batch_in(&batch["id"], "conflicted");
     all_in(shop, &holders, "due");
-    assert!(refused(shop).contains("coins"), "one coin is not enough for both");
+    let asked = json!({ "preview": true, "feerate_msat_vb": 1000 });
+    let (status, preview) = shop.try_prepare(&asked);
+    assert_eq!((status, preview["left_out"].as_array().map(Vec::len)), (200, Some(1)), "{preview}");
     assert_eq!(shop.node.mempool().len(), 1, "the operator's coins wait");
     let more = super::holders(shop, 1);
     let again = shop.prepare(&json!({}));
