@@ -138,7 +138,7 @@ fn op() -> impl Strategy<Value = Op> {
         6 => how.prop_map(Op::Prepare),
         2 => n.clone().prop_map(|of| Op::Bump { of }),
         4 => (n.clone(), prop::bool::weighted(0.8)).prop_map(|(of, send)| Op::Submit { of, send }),
-        2 => (n.clone(), any::<bool>()).prop_map(|(of, mine)| Op::Leak { of, mine }),
+        4 => (n.clone(), any::<bool>()).prop_map(|(of, mine)| Op::Leak { of, mine }),
         1 => (n.clone(), prop::option::weighted(0.3, n.clone()), any::<bool>())
             .prop_map(|(of, without, mine)| Op::Raise { of, without, mine }),
         3 => n.prop_map(|of| Op::Abandon { of }),
@@ -242,6 +242,8 @@ impl Play {
     async fn begin(&mut self) {
         for to in 0..self.scripts.len() {
             self.pay(to, 6000);
+            // Coins to spend that nobody asks back.
+            self.pay(2 * LEASES, 100_000);
         }
         self.mine(2).await;
         self.end(0, Action::Return).await;

@@ -3,6 +3,7 @@
 use super::*;
 use crate::db::payout::PayoutRow;
 use crate::domain::lease::books::Books;
+use crate::domain::ledger::Account;
 use crate::domain::payout::PayoutState;
 use crate::domain::payout::batch::BatchState;
 
@@ -278,5 +279,28 @@ fn another_address_takes_dust_back() {
         let books = play.books().await;
         assert_eq!((books.dust_sat, books.refundable_sat), (0, 700));
         assert!(play.prepare(CHEAP).await);
+    });
+}
+
+#[test]
+fn an_abandoned_transaction_that_somebody_raises_has_paid_all_that_it_pays() {
+    each(async |db| {
+        let mut play = Play::returned(db).await;
+        play.loose_op(&Op::RefundLoose { of: 0, address: 0 }).await;
+        play.pay(OTHER, 90_000);
+        play.mine(2).await;
+        assert!(play.prepare(CHEAP).await);
+        play.abandon().await;
+        // The next one pays only one of the two, and spends a coin of the first.
+        assert!(play.prepare(How { only: Some(0), ..CHEAP }).await);
+        let first = raised(&play.operator.made[0].2, None).unwrap();
+        play.rig.chain.mine(vec![first]);
+        play.step().await;
+        let mut conn = play.rig.db.read().await.unwrap();
+        let sums = db::ledger::sums(&mut conn, None).await.unwrap();
+        let refunded = sums.iter().find(|(account, _)| *account == Account::Refunded);
+        assert_eq!(refunded.map(|(_, sat)| *sat), Some(-31_000));
+        drop(conn);
+        assert!(!play.prepare(CHEAP).await, "nothing is owed any more");
     });
 }
