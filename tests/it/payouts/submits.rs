@@ -237,6 +237,8 @@ fn every_form_of_the_signed_batch_is_taken_as_often_as_it_comes() {
         let id = text(&shop.payout_in(&rented, "broadcast")["id"]);
         shop.node.mine(1);
         shop.batch_in(&batch["id"], "confirmed");
+        // The batch follows from the chain at once, its events from settling.
+        shop.payout_in(&rented, "confirmed");
         let (status, answer) = shop.try_submit(&signed);
         assert_eq!((status, &answer["batch"]["state"]), (200, &json!("confirmed")), "{answer}");
         let told = shop.events_of(&id);
