@@ -160,7 +160,7 @@ impl Daemon {
         };
         daemon.spawn_workers(sender);
         daemon.spawn_keeper(wallet_sender);
-        let client = webhook::Client::new(webhook::Reach::new(daemon.config.webhooks.allow_private))?;
+        let client = webhook::Client::new(daemon.reach())?;
         let deliver = Deliver::new(daemon.db.clone(), daemon.clock.clone(), client);
         daemon.spawn(deliver.run(daemon.shutdown.clone()));
         let network = daemon.config.bitcoind.network;
@@ -226,6 +226,10 @@ impl Daemon {
         self.spawn(keeper.run(self.readiness.clone(), self.shutdown.clone()));
     }
 
+    fn reach(&self) -> webhook::Reach {
+        webhook::Reach::new(self.config.webhooks.allow_private)
+    }
+
     fn batcher(&self) -> Batcher {
         let payouts = &self.config.payouts;
         Batcher {
@@ -270,6 +274,7 @@ impl Daemon {
             kept: Arc::default(),
             streams: Arc::default(),
             rescan: self.rescan.clone(),
+            reach: self.reach(),
             faucet: faucet.is_some(),
             shutdown: self.shutdown.clone(),
             metrics: self.metrics.clone(),

@@ -88,8 +88,7 @@ impl WriteItem for ClaimDeliveries {
             let found = db::webhook::find(tx.conn(), id.as_str()).await?;
             if found.is_some_and(|endpoint| endpoint.state == EndpointState::Active) {
                 let conn = tx.conn();
-                claimed
-                    .extend(db::delivery::claim(conn, id, *room, self.now, self.until).await?);
+                claimed.extend(db::delivery::claim(conn, id, *room, self.now, self.until).await?);
             }
         }
         Ok(claimed)
@@ -143,7 +142,8 @@ impl WriteItem for RecordAttempt {
             return Ok(None);
         }
         if let Some(why) = disable {
-            disable_endpoint(tx, &self.claimed.webhook, (id, delivery.event, why), self.now).await?;
+            disable_endpoint(tx, &self.claimed.webhook, (id, delivery.event, why), self.now)
+                .await?;
         }
         Ok(Some(after))
     }

@@ -1,7 +1,7 @@
 //! An event as the API shows it, as streams to operators and webhooks carry it: the same bytes
 //! wherever somebody meets it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -9,7 +9,7 @@ use crate::db::event::Event;
 use crate::domain::time::Timestamp;
 
 /// A fact of the event log.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EventView {
     /// Its own id.
     pub id: String,

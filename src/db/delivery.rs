@@ -407,8 +407,7 @@ pub async fn attempts(conn: &mut Conn, id: &DeliveryId) -> Result<Vec<Attempt>, 
 /// Those of the database.
 pub async fn forget(conn: &mut Conn, before: Timestamp, limit: u32) -> Result<u64, DbError> {
     // Both statements see the same rows: the writer is alone.
-    const OLD: &str =
-        "SELECT id FROM delivery WHERE done_at < $1 ORDER BY done_at, id LIMIT $2";
+    const OLD: &str = "SELECT id FROM delivery WHERE done_at < $1 ORDER BY done_at, id LIMIT $2";
     let mut gone = 0;
     for (table, column) in [("delivery_attempt", "delivery"), ("delivery", "id")] {
         let text = format!("DELETE FROM {table} WHERE {column} IN ({OLD})");

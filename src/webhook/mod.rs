@@ -56,7 +56,11 @@ pub struct Exchange {
 }
 
 /// The headers of a message that is signed at `at` with each of `secrets`.
-pub fn headers(message: &Message, secrets: &[Secret], at: Timestamp) -> [(&'static str, String); 3] {
+pub fn headers(
+    message: &Message,
+    secrets: &[Secret],
+    at: Timestamp,
+) -> [(&'static str, String); 3] {
     let signature = sign_with_each(secrets, &message.id, at.unix_s(), &message.body);
     [(ID, message.id.clone()), (TIMESTAMP, at.unix_s().to_string()), (SIGNATURE, signature)]
 }

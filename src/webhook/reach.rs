@@ -202,26 +202,61 @@ mod tests {
     #[test]
     fn only_addresses_of_the_internet_are_public() {
         for public in [
-            "1.1.1.1", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "172.15.0.1",
-            "172.32.0.1", "192.0.1.1", "192.167.1.1", "198.17.0.1", "198.20.0.1", "223.255.255.255",
-            "2606:4700::1111", "2001:4860::8888", "2a00::1", "2001:200::1",
+            "1.1.1.1",
+            "9.255.255.255",
+            "11.0.0.0",
+            "100.63.255.255",
+            "100.128.0.0",
+            "172.15.0.1",
+            "172.32.0.1",
+            "192.0.1.1",
+            "192.167.1.1",
+            "198.17.0.1",
+            "198.20.0.1",
+            "223.255.255.255",
+            "2606:4700::1111",
+            "2001:4860::8888",
+            "2a00::1",
+            "2001:200::1",
         ] {
             assert_eq!(not_public(public.parse().unwrap()), None, "{public}");
         }
         for (address, what) in [
-            ("0.0.0.0", "unspecified"), ("0.1.2.3", "unspecified"), ("10.1.2.3", "private"),
-            ("100.64.0.1", "carrier-grade NAT"), ("100.127.255.255", "carrier-grade NAT"),
-            ("127.0.0.1", "loopback"), ("127.255.0.1", "loopback"), ("169.254.169.254", "link-local"),
-            ("172.16.0.1", "private"), ("172.31.255.255", "private"), ("192.168.1.1", "private"),
-            ("192.0.2.1", "documentation"), ("198.51.100.1", "documentation"),
-            ("203.0.113.1", "documentation"), ("198.19.0.1", "benchmarking"),
-            ("224.0.0.1", "multicast"), ("240.0.0.1", "reserved"), ("255.255.255.255", "reserved"),
-            ("::", "unspecified"), ("::1", "loopback"), ("::ffff:1.1.1.1", "IPv4-mapped"),
-            ("::1.1.1.1", "IPv4-compatible"), ("64:ff9b::1.1.1.1", "NAT64"),
-            ("64:ff9b:1::1", "NAT64"), ("2002:101:101::1", "6to4"), ("2001:0:1::1", "reserved"),
-            ("2001:db8::1", "documentation"), ("3fff::1", "documentation"), ("fc00::1", "private"),
-            ("fd12::1", "private"), ("fe80::1", "link-local"), ("fec0::1", "site-local"),
-            ("ff02::1", "multicast"), ("100::1", "reserved"), ("4000::1", "reserved"),
+            ("0.0.0.0", "unspecified"),
+            ("0.1.2.3", "unspecified"),
+            ("10.1.2.3", "private"),
+            ("100.64.0.1", "carrier-grade NAT"),
+            ("100.127.255.255", "carrier-grade NAT"),
+            ("127.0.0.1", "loopback"),
+            ("127.255.0.1", "loopback"),
+            ("169.254.169.254", "link-local"),
+            ("172.16.0.1", "private"),
+            ("172.31.255.255", "private"),
+            ("192.168.1.1", "private"),
+            ("192.0.2.1", "documentation"),
+            ("198.51.100.1", "documentation"),
+            ("203.0.113.1", "documentation"),
+            ("198.19.0.1", "benchmarking"),
+            ("224.0.0.1", "multicast"),
+            ("240.0.0.1", "reserved"),
+            ("255.255.255.255", "reserved"),
+            ("::", "unspecified"),
+            ("::1", "loopback"),
+            ("::ffff:1.1.1.1", "IPv4-mapped"),
+            ("::1.1.1.1", "IPv4-compatible"),
+            ("64:ff9b::1.1.1.1", "NAT64"),
+            ("64:ff9b:1::1", "NAT64"),
+            ("2002:101:101::1", "6to4"),
+            ("2001:0:1::1", "reserved"),
+            ("2001:db8::1", "documentation"),
+            ("3fff::1", "documentation"),
+            ("fc00::1", "private"),
+            ("fd12::1", "private"),
+            ("fe80::1", "link-local"),
+            ("fec0::1", "site-local"),
+            ("ff02::1", "multicast"),
+            ("100::1", "reserved"),
+            ("4000::1", "reserved"),
         ] {
             assert_eq!(not_public(address.parse().unwrap()), Some(what), "{address}");
         }
@@ -231,19 +266,31 @@ mod tests {
     fn a_url_that_leads_inside_is_refused_however_it_is_written() {
         let (outside, anywhere) = (Reach::new(false), Reach::new(true));
         for url in [
-            "http://127.0.0.1/", "http://127.1/", "http://0x7f000001/", "http://2130706433/",
-            "http://0177.0.0.1/", "https://[::1]:8443/", "http://[::ffff:10.0.0.1]/",
-            "http://localhost:3000/hook", "http://LOCALHOST./", "http://a.localhost/",
-            "http://169.254.169.254/latest/meta-data", "http://10.0.0.8./",
+            "http://127.0.0.1/",
+            "http://127.1/",
+            "http://0x7f000001/",
+            "http://2130706433/",
+            "http://0177.0.0.1/",
+            "https://[::1]:8443/",
+            "http://[::ffff:10.0.0.1]/",
+            "http://localhost:3000/hook",
+            "http://LOCALHOST./",
+            "http://a.localhost/",
+            "http://169.254.169.254/latest/meta-data",
+            "http://10.0.0.8./",
         ] {
             let refused = outside.check_url(url).unwrap_err().to_string();
             assert!(refused.contains("allow_private"), "{url}: {refused}");
             assert!(anywhere.check_url(url).is_ok(), "{url}");
         }
         for (url, what) in [
-            ("ftp://hooks.example/", "https://"), ("file:///etc/passwd", "https://"),
-            ("hooks.example", "not a URL"), ("http://", "not a URL"), ("", "not a URL"),
-            ("https://op:pw@hooks.example/", "no user"), ("https://op@hooks.example/", "no user"),
+            ("ftp://hooks.example/", "https://"),
+            ("file:///etc/passwd", "https://"),
+            ("hooks.example", "not a URL"),
+            ("http://", "not a URL"),
+            ("", "not a URL"),
+            ("https://op:pw@hooks.example/", "no user"),
+            ("https://op@hooks.example/", "no user"),
             ("https://hooks.example/#x", "#"),
         ] {
             let refused = anywhere.check_url(url).unwrap_err().to_string();
