@@ -4,7 +4,7 @@
 
 mod reach;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::time::Duration;
 

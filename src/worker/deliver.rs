@@ -2,6 +2,9 @@
 //! sends it, records what came of it. An endpoint has a few messages under way at most, so that one
 //! that is dead or slow delays no other. No transaction is held while anything is sent.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
