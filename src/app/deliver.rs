@@ -14,8 +14,10 @@ use crate::domain::webhook::{EndpointState, Types, pause_millis};
 
 use super::{event, random_128};
 
-/// How many events one step of a cursor passes.
+/// How many events one cursor passes in one transaction, and all cursors together: others wait for
+/// it.
 pub const STEP: i64 = 100;
+const STEP_OF_ALL: i64 = 500;
 /// How many deliveries may wait for one endpoint; what comes then waits in the log.
 pub const MOST_PENDING: u64 = 1000;
 /// The status with which an endpoint says that it wants nothing ever again.
@@ -34,21 +36,26 @@ impl WriteItem for PassEvents {
 
     async fn run(&self, tx: &mut Tx) -> Result<bool, DbError> {
         let last = db::event::last_seq(tx.conn()).await?;
-        let mut moved = false;
-        for mut endpoint in db::webhook::in_state(tx.conn(), EndpointState::Active).await? {
-            if endpoint.looked_at_seq < last {
-                moved |= pass(tx, &mut endpoint, self.now).await?;
+        let mut passed = 0;
+        let mut endpoints = db::webhook::in_state(tx.conn(), EndpointState::Active).await?;
+        // Who is furthest behind comes first.
+        endpoints.sort_by_key(|endpoint| endpoint.looked_at_seq);
+        for endpoint in endpoints.iter_mut().filter(|it| it.looked_at_seq < last) {
+            if passed < STEP_OF_ALL {
+                passed += pass(tx, endpoint, self.now).await?;
             }
         }
-        Ok(moved)
+        Ok(passed > 0)
     }
 }
 
-async fn pass(tx: &mut Tx, endpoint: &mut Endpoint, now: Timestamp) -> Result<bool, DbError> {
+/// How many events its cursor passed.
+async fn pass(tx: &mut Tx, endpoint: &mut Endpoint, now: Timestamp) -> Result<i64, DbError> {
     let waiting = db::delivery::pending(tx.conn(), Some(&endpoint.id)).await?;
     let room = i64::try_from(MOST_PENDING.saturating_sub(waiting)).unwrap_or(0);
     let events = db::event::list(tx.conn(), endpoint.looked_at_seq, room.min(STEP)).await?;
-    let Some(last) = events.last() else { return Ok(false) };
+    let Some(last) = events.last() else { return Ok(0) };
+    let passed = last.seq - endpoint.looked_at_seq;
     endpoint.looked_at_seq = last.seq;
     let wanted: Vec<(DeliveryId, i64)> = events
         .iter()
@@ -57,7 +64,7 @@ async fn pass(tx: &mut Tx, endpoint: &mut Endpoint, now: Timestamp) -> Result<bo
         .collect();
     db::delivery::put(tx.conn(), &endpoint.id, &wanted, now).await?;
     db::webhook::record(tx.conn(), endpoint).await?;
-    Ok(true)
+    Ok(passed)
 }
 
 /// A test is for the endpoint that is tried, whatever its types.
