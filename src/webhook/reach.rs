@@ -100,7 +100,11 @@ pub struct Reach {
 impl Reach {
     /// As `[webhooks] allow_private` says.
     pub fn new(allow_private: bool) -> Self {
-        Self { allow_private, ..Self::default() }
+        Self {
+            allow_private,
+            #[cfg(test)]
+            public: None,
+        }
     }
 
     /// Refuses an address that is not to be connected to.

@@ -19,6 +19,8 @@ use crate::app::deliver::{ClaimDeliveries, PassEvents, RecordAttempt};
 use crate::app::view_event::EventView;
 use crate::clock::SharedClock;
 use crate::db::delivery::{After, Attempt, Claimed};
+use crate::db::event::Event;
+use crate::db::webhook::Endpoint;
 use crate::db::{self, Db, DbError};
 use crate::domain::ids::WebhookId;
 use crate::domain::time::Timestamp;
@@ -119,12 +121,22 @@ impl Deliver {
             return Ok(());
         }
         let until = now.plus_s(CLAIM_S);
-        for claimed in self.db.write(ClaimDeliveries { room, now, until }).await? {
+        let claimed = self.db.write(ClaimDeliveries { room, now, until }).await?;
+        let mut conn = self.db.read().await?;
+        // What is under way is not polled while this waits, so it must hold no connection: all that
+        // it needs is read here.
+        for claimed in claimed {
+            let endpoint = db::webhook::find(&mut conn, claimed.webhook.as_str()).await?;
+            let event = db::event::find(&mut conn, claimed.event).await?;
+            let active = endpoint.filter(|endpoint| endpoint.state == EndpointState::Active);
+            // Paused meanwhile: the claim runs out.
+            let (Some(endpoint), Some(event)) = (active, event) else { continue };
             *self.to.entry(claimed.webhook.clone()).or_default() += 1;
             let (db, clock, client) = (self.db.clone(), self.clock.clone(), self.client.clone());
             let attempt = async move {
                 let webhook = claimed.webhook.clone();
-                (webhook, attempt(&db, &clock, &client, claimed).await)
+                let part = (claimed, endpoint, event);
+                (webhook, attempt(&db, &clock, &client, part).await)
             };
             self.under_way.push(attempt.boxed());
         }
@@ -185,15 +197,8 @@ async fn attempt(
     db: &Db,
     clock: &SharedClock,
     client: &Client,
-    claimed: Claimed,
+    (claimed, endpoint, event): (Claimed, Endpoint, Event),
 ) -> Result<(), DbError> {
-    let mut conn = db.read().await?;
-    let endpoint = db::webhook::find(&mut conn, claimed.webhook.as_str()).await?;
-    let event = db::event::find(&mut conn, claimed.event).await?;
-    drop(conn);
-    let active = endpoint.filter(|endpoint| endpoint.state == EndpointState::Active);
-    // Paused meanwhile: the claim runs out.
-    let (Some(endpoint), Some(event)) = (active, event) else { return Ok(()) };
     let body = serde_json::to_vec(&EventView::from(event)).expect("events have string keys only");
     let message = Message { id: claimed.id.to_string(), body };
     let started_at = clock.now();

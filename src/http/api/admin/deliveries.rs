@@ -76,7 +76,8 @@ async fn one(
     Path(id): Path<String>,
 ) -> Result<Json<DeliveryLog>, Problem> {
     operator.may(Scope::Read)?;
-    let mut conn = state.db.read().await?;
+    // The delivery and its last attempt as one state.
+    let mut conn = state.db.snapshot().await?;
     let unknown = || Refusal::new(Code::NotFound, format!("there is no delivery {id}"));
     let row = db::delivery::find(&mut conn, &id).await?.ok_or_else(unknown)?;
     let attempts = db::delivery::attempts(&mut conn, &row.id).await?;
