@@ -41,6 +41,8 @@ use crate::keys::{self, Keys};
 use crate::live::Live;
 use crate::payout::{Batcher, Rules};
 use crate::settings::Problems;
+use crate::webhook;
+use crate::worker::deliver::Deliver;
 use crate::worker::follow::{Follow, Settings};
 use crate::worker::recover::Reach;
 use crate::worker::wallet::Keeper;
@@ -158,6 +160,9 @@ impl Daemon {
         };
         daemon.spawn_workers(sender);
         daemon.spawn_keeper(wallet_sender);
+        let client = webhook::Client::new(daemon.reach())?;
+        let deliver = Deliver::new(daemon.db.clone(), daemon.clock.clone(), client);
+        daemon.spawn(deliver.run(daemon.shutdown.clone()));
         let network = daemon.config.bitcoind.network;
         let (node, db) = (daemon.node.clone(), daemon.db.clone());
         daemon.spawn_until_shutdown(worker::rescan::run(node, db, network, desk));
@@ -221,6 +226,10 @@ impl Daemon {
         self.spawn(keeper.run(self.readiness.clone(), self.shutdown.clone()));
     }
 
+    fn reach(&self) -> webhook::Reach {
+        webhook::Reach::new(self.config.webhooks.allow_private)
+    }
+
     fn batcher(&self) -> Batcher {
         let payouts = &self.config.payouts;
         Batcher {
@@ -265,6 +274,7 @@ impl Daemon {
             kept: Arc::default(),
             streams: Arc::default(),
             rescan: self.rescan.clone(),
+            reach: self.reach(),
             faucet: faucet.is_some(),
             shutdown: self.shutdown.clone(),
             metrics: self.metrics.clone(),

@@ -18,4 +18,5 @@ mod outside;
 pub mod payout;
 pub mod qr;
 mod settings;
+pub mod webhook;
 pub mod worker;

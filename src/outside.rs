@@ -18,8 +18,10 @@ use crate::domain::jwk::parse_key_set;
 use crate::domain::keychain::Keychain;
 use crate::domain::params::check_params;
 use crate::domain::time::Timestamp;
+use crate::domain::webhook::{Secret, Types, retry_after_s};
 use crate::http::json::parse;
 use crate::http::source::Sources;
+use crate::webhook::Reach;
 
 const CATALOG: &str = include_str!("../examples/catalog.toml");
 const CONFIG: &str = "listen = \"127.0.0.1:8080\"\npublic_url = \"https://a.example\"\n\
@@ -176,6 +178,25 @@ proptest! {
         if let Ok(value) = parse::<Value>(text.as_bytes()) {
             let _ = parse_key_set(&value);
         }
+    }
+
+    #[test]
+    fn nothing_of_a_webhook_makes_its_parser_panic(
+        url in text(&["https://hooks.example:8443/in?a=b", "http://[::ffff:10.0.0.1]/", "http://0x7f.1/"]),
+        secret in text(&["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]),
+        kind in text(&["payment.*", "lease.ended"]),
+        wait in text(&["120", "Wed, 18 Nov 2026 11:07:40 GMT"]),
+    ) {
+        if let Ok(url) = Reach::new(false).check_url(&url) {
+            prop_assert!(Reach::new(false).check_url(url.as_str()).is_ok(), "what is stored is checked again");
+        }
+        if let Some(secret) = Secret::parse(&secret) {
+            prop_assert_eq!(Secret::parse(&secret.reveal()), Some(secret));
+        }
+        if let Ok(types) = Types::parse(&[kind]) {
+            prop_assert_eq!(Types::stored(&types.to_stored()), types);
+        }
+        let _ = retry_after_s(&wait, Timestamp::default());
     }
 
     #[test]

@@ -73,6 +73,10 @@ impl Client {
         Ok(self.ask(Method::POST, path, sent).await?)
     }
 
+    pub(super) async fn delete(&self, path: &str) -> Result<Value, Exit> {
+        Ok(self.ask(Method::DELETE, path, Sent::Nothing).await?)
+    }
+
     /// Asks for something to be created, with a `key` that makes asking twice harmless. When the
     /// answer is lost, asks again, until it is known what became of it or [`PATIENCE`] ends;
     /// `told` hears why.

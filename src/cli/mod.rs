@@ -9,6 +9,7 @@ mod client;
 mod completions;
 mod dev;
 mod exit;
+mod listen;
 pub mod log;
 mod openapi;
 mod output;
@@ -18,6 +19,7 @@ mod rescan;
 mod serve;
 mod table;
 mod token;
+mod webhook;
 
 use std::path::PathBuf;
 
@@ -77,6 +79,12 @@ pub enum Command {
     Payouts(admin::Args<payouts::Command>),
     /// Events, through the running server
     Event(admin::Args<admin::Event>),
+    /// Endpoints that hear of events, through the running server
+    Webhook(admin::Args<webhook::Webhook>),
+    /// Deliveries of events to endpoints, through the running server
+    Delivery(admin::Args<webhook::Delivery>),
+    /// Print events as they happen, and forward them to a developer's machine
+    Listen(listen::Args),
     /// API keys, through the running server
     Key(admin::Args<admin::Key>),
     /// Show what is different in a catalogue, then make the running server use it
@@ -121,6 +129,9 @@ impl Cli {
             Command::Payment(args) => admin::look("payments", args, &self.global, &output).await,
             Command::Payouts(args) => payouts::run(args, &self.global, &output).await,
             Command::Event(args) => admin::event(args, &self.global, &output).await,
+            Command::Webhook(args) => webhook::webhook(args, &self.global, &output).await,
+            Command::Delivery(args) => webhook::delivery(args, &self.global, &output).await,
+            Command::Listen(args) => listen::run(args, &self.global, &output).await,
             Command::Key(args) => admin::key(args, &self.global, &output).await,
             Command::Apply(args) => admin::apply(args, &self.global, &output).await,
             Command::Rescan(args) => rescan::run(args, &self.global, &output).await,

@@ -50,13 +50,30 @@ impl Output {
     /// # Errors
     /// When standard output cannot be written.
     pub fn line(&self, text: &str) -> Result<(), Exit> {
+        self.write(text).map(|_| ())
+    }
+
+    /// Prints one of many, as text or as JSON on a line of its own. False when nobody reads any
+    /// more.
+    ///
+    /// # Errors
+    /// When standard output cannot be written.
+    pub fn event(&self, text: &str, event: &impl Serialize) -> Result<bool, Exit> {
+        match self.json {
+            true => self.write(&serde_json::to_string(event).context("cannot write JSON")?),
+            false => self.write(text),
+        }
+    }
+
+    /// False when nobody reads.
+    fn write(&self, text: &str) -> Result<bool, Exit> {
         let end = if text.ends_with('\n') { "" } else { "\n" };
         let mut out = std::io::stdout().lock();
         match write!(out, "{text}{end}").and_then(|()| out.flush()) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => {
                 Err(Exit::Failed(anyhow::Error::new(error).context("cannot print")))
             }
-            _ => Ok(()),
+            written => Ok(written.is_ok()),
         }
     }
 }

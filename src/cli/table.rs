@@ -12,18 +12,23 @@ use serde_json::Value;
 pub(super) struct Shown(pub Value);
 
 /// What a line of a list shows, of what is there.
-const COLUMNS: [&str; 16] = [
+const COLUMNS: [&str; 21] = [
     "id",
     "seq",
     "at",
     "type",
     "subject",
+    "webhook",
+    "url",
+    "types",
     "name",
     "scopes",
     "resource",
     "unit",
     "state",
     "status",
+    "attempts",
+    "response_status",
     "amount_sat",
     "waits_for",
     "paid_until",

@@ -7,6 +7,7 @@ use sqlx::any::AnyRow;
 
 use super::insert::Insert;
 use super::{Conn, DbError};
+use crate::domain::time::Timestamp;
 
 /// A fact to be reported, before it has a number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +95,26 @@ pub async fn list(conn: &mut Conn, after: i64, limit: i64) -> Result<Vec<Event>,
     .fetch_all(&mut *conn)
     .await?;
     rows.iter().map(Event::try_from).collect()
+}
+
+/// The event with this number.
+///
+/// # Errors
+/// As [`list`].
+pub async fn find(conn: &mut Conn, seq: i64) -> Result<Option<Event>, DbError> {
+    let found = list(conn, seq - 1, 1).await?;
+    Ok(found.into_iter().next().filter(|event| event.seq == seq))
+}
+
+/// The lowest number of an event that happened at `since` or later.
+///
+/// # Errors
+/// Those of the database.
+pub async fn first_since(conn: &mut Conn, since: Timestamp) -> Result<Option<i64>, DbError> {
+    Ok(sqlx::query_scalar("SELECT MIN(seq) FROM event WHERE happened_at >= $1")
+        .bind(since.millis())
+        .fetch_one(&mut *conn)
+        .await?)
 }
 
 /// The events about `subject` after number `after`, oldest first, at most `limit`.

@@ -21,6 +21,7 @@ pub mod batch;
 pub mod chain;
 pub mod claim;
 mod conn;
+pub mod delivery;
 pub mod entry;
 mod error;
 pub mod event;
@@ -47,6 +48,7 @@ pub mod testing;
 mod tests;
 pub mod tx;
 pub mod unit;
+pub mod webhook;
 pub mod work;
 mod write;
 

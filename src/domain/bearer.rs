@@ -83,15 +83,22 @@ impl ClaimSecret {
     /// The claim token of a request: HMAC-SHA256 over endpoint, origin and the SHA-256 of the
     /// body, each with its length before it, so that no two requests give the same bytes.
     pub fn token(&self, endpoint: &str, origin: Origin<'_>, body: &[u8]) -> String {
-        format!("{CLAIM}{}", self.secret(b"leasehold claim", endpoint, origin, body))
+        let bytes = self.secret(b"leasehold claim", endpoint, origin, body);
+        format!("{CLAIM}{}", base32(&bytes))
     }
 
     /// The API key that a request makes, in the same way.
     pub fn api_key(&self, endpoint: &str, origin: Origin<'_>, body: &[u8]) -> String {
-        format!("{API_KEY}{}", self.secret(b"leasehold api key", endpoint, origin, body))
+        let bytes = self.secret(b"leasehold api key", endpoint, origin, body);
+        format!("{API_KEY}{}", base32(&bytes))
     }
 
-    fn secret(&self, kind: &[u8], endpoint: &str, origin: Origin<'_>, body: &[u8]) -> String {
+    /// The bytes of the webhook secret that a request makes, in the same way.
+    pub fn webhook_secret(&self, endpoint: &str, origin: Origin<'_>, body: &[u8]) -> [u8; 32] {
+        self.secret(b"leasehold webhook secret", endpoint, origin, body)
+    }
+
+    fn secret(&self, kind: &[u8], endpoint: &str, origin: Origin<'_>, body: &[u8]) -> [u8; 32] {
         let (tag, origin): (&[u8], &[u8]) = match origin {
             Origin::IdempotencyKey(key) => (b"key", key.as_bytes()),
             Origin::Nonce(nonce) => (b"nonce", nonce),
@@ -104,7 +111,7 @@ impl ClaimSecret {
             mac.update(&length.to_be_bytes());
             mac.update(part);
         }
-        base32(&mac.finalize().into_bytes())
+        mac.finalize().into_bytes().into()
     }
 }
 

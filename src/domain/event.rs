@@ -77,4 +77,8 @@ kinds! {
     PayoutConfirmed = "payout.confirmed",
     /// What it paid back was reversed: more has left than came.
     PayoutLost = "payout.lost",
+    /// An operator tries an endpoint; only that endpoint gets it.
+    WebhookTest = "webhook.test",
+    /// An endpoint failed for too long, or said that it is gone: its events wait.
+    WebhookDisabled = "webhook.disabled",
 }

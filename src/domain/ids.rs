@@ -72,6 +72,14 @@ id!(
     BatchId, "bat_"
 );
 id!(
+    /// An endpoint that hears of events.
+    WebhookId, "whk_"
+);
+id!(
+    /// A delivery of one event to one endpoint.
+    DeliveryId, "dlv_"
+);
+id!(
     /// An entry of the event log.
     EventId, "evt_"
 );

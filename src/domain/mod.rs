@@ -22,3 +22,4 @@ pub mod scan;
 pub mod time;
 pub mod token;
 pub mod uri;
+pub mod webhook;

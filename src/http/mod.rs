@@ -37,6 +37,7 @@ use crate::db::Db;
 use crate::keys::Keys;
 use crate::live::Live;
 use crate::payout::Batcher;
+use crate::webhook::Reach;
 
 pub use error::Problem;
 
@@ -74,6 +75,8 @@ pub struct HttpState {
     pub streams: Arc<streams::Streams>,
     /// Asks the follower to read blocks again.
     pub rescan: RescanHandle,
+    /// How far webhooks may reach.
+    pub reach: Reach,
     /// Whether a faucet pays invoices: on the private network of `leasehold dev` only.
     pub faucet: bool,
     /// Ends open streams.

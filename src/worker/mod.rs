@@ -1,6 +1,7 @@
 //! The tasks that run beside HTTP. Each is a loop around a `step` that tests call by hand.
 //! A worker that ends ends the process; a supervisor starts it again.
 
+pub mod deliver;
 pub mod follow;
 pub mod housekeeping;
 pub mod look;

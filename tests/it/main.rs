@@ -19,4 +19,5 @@ mod restore;
 mod secrets;
 mod signing;
 mod wallet;
+mod webhooks;
 mod whole_way;

@@ -7,7 +7,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Column as _, Row as _};
 
-use crate::harness::daemon::{Shop, each, once};
+use crate::harness::daemon::{Shop, each, once, once_with};
+use crate::harness::wait::until;
 
 /// Characters of a claim token or API key after its prefix.
 const SECRET_CHARACTERS: usize = 52;
@@ -204,6 +205,36 @@ fn no_secret_is_in_the_database_the_log_or_the_metrics() {
             }
             assert_eq!(look_alike(text), None, "a token is in {place}");
         }
+    });
+}
+
+#[test]
+fn a_webhook_secret_is_stored_to_sign_with_and_is_nowhere_else() {
+    once_with("[webhooks]\nallow_private = true\n", |shop| {
+        with_open_ears(shop, &mut Secrets::new());
+        let body = json!({ "url": "http://127.0.0.1:1/" });
+        let none = json!({});
+        let ask = |method, path: &str, body| shop.operate(method, path, body).1;
+        let made = ask(Method::POST, "webhooks", Some(&body));
+        let path = format!("webhooks/{}", text(&made["webhook"]["id"]));
+        let turned = ask(Method::POST, &format!("{path}/rotate"), Some(&none));
+        ask(Method::POST, &format!("{path}/test"), None);
+        until("a message that was signed", || {
+            let list = ask(Method::GET, "deliveries", None);
+            list["items"][0]["failure"].as_str().map(|_| ()).ok_or(list.clone())
+        });
+        let both = [&made, &turned].map(|made| text(&made["secret"])["whsec_".len()..].to_owned());
+        let places = |dump: &str| both.each_ref().map(|secret| dump.matches(secret).count());
+        let dump = dumped(shop);
+        assert_eq!(places(&dump), [1, 1]);
+        assert!(dump.contains(&format!("webhook.secret=whsec_{}", both[1])));
+        assert_eq!(shop.operate(Method::DELETE, &path, None).0, 204);
+        assert_eq!(places(&dumped(shop)), [0, 0], "it is gone with its endpoint");
+        let metrics = shop.ask_text("/metrics");
+        shop.stop();
+        let log = shop.log();
+        assert!(log.contains("TRACE"));
+        assert_eq!((places(&log), places(&metrics)), ([0, 0], [0, 0]));
     });
 }
 

@@ -122,6 +122,7 @@ impl Desk {
             rescan: crate::app::rescan::channel().0,
             shutdown: CancellationToken::new(),
             metrics: None,
+            reach: crate::webhook::Reach::new(false),
             faucet: false,
         };
         set(&mut state);

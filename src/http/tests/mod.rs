@@ -9,3 +9,4 @@ mod refusals;
 mod secrets;
 mod serve;
 mod shop;
+mod webhooks;

@@ -13,3 +13,4 @@ pub mod peers;
 mod rpc;
 pub mod signer;
 pub mod wait;
+pub mod webhook_sink;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::harness::daemon::{Shop, once, once_with};
 use crate::harness::peers::{left_out, python};
+use crate::harness::wait::until;
 
 /// Requests made up for each call and phase, in the everyday tier and in the long one.
 const EXAMPLES: (&str, &str) = ("8", "100");
@@ -114,12 +115,31 @@ fn every_call_answers_as_it_is_described_whatever_it_is_asked() {
         let admin = admin.trim();
         let (_, payments) = shop.ask(reqwest::Method::GET, "/v1/admin/payments", Some(admin), None);
         let payment = payments["items"][0]["id"].as_str().expect("an id");
+        let hook = shop.post(
+            "/v1/admin/webhooks",
+            Some(admin),
+            &json!({ "url": "https://hooks.invalid/in", "types": ["webhook.*"] }),
+        );
+        let hook = hook["webhook"]["id"].as_str().expect("an id");
+        shop.ask(
+            reqwest::Method::POST,
+            &format!("/v1/admin/webhooks/{hook}/test"),
+            Some(admin),
+            None,
+        );
+        let delivery = until("a delivery", || {
+            let path = "/v1/admin/deliveries";
+            let (_, list) = shop.ask(reqwest::Method::GET, path, Some(admin), None);
+            list["items"][0]["id"].as_str().map(str::to_owned).ok_or(list)
+        });
         let ids = [
             ("^/v1/(admin/)?resources/", "shared"),
             ("^/v1/gate/", "shared"),
             ("^/v1/(admin/)?leases/", &rented.lease),
             ("^/v1/(admin/)?invoices/", &rented.invoice),
             ("^/v1/admin/payments/", payment),
+            ("^/v1/admin/webhooks/", hook),
+            ("^/v1/admin/deliveries/", &delivery),
         ];
         std::fs::write(shop.folder().join("schemathesis.toml"), settings(&ids)).unwrap();
         let join = json!({ "resource": "box", "duration_s": 3600 });

@@ -4,12 +4,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::app::view_event::EventView;
 use crate::app::wallet_state::wallet_name;
 use crate::db;
 use crate::http::api::page::{Limit, Listed, Page, before, no_cursor};
@@ -40,36 +41,35 @@ struct After {
     limit: Limit,
 }
 
+/// A part of the event log.
+#[derive(Serialize, ToSchema)]
+struct Events {
+    /// The events, oldest first.
+    items: Vec<EventView>,
+    /// Ask with it as `after` for what follows.
+    next_after: i64,
+    /// The newest number of the whole log; 0 when it is empty.
+    last_seq: i64,
+}
+
 /// The event log, oldest first: the way to recover whatever was missed. Scope `read`.
 #[utoipa::path(get, path = "/v1/admin/events", tag = "admin", params(After),
-    responses((status = 200, description = "{items, next_after}", body = Object),
+    responses((status = 200, description = "A part of the log", body = Events),
         (status = 401, description = "unauthorized", body = ProblemBody),
         (status = 422, description = "invalid_request", body = ProblemBody)))]
 async fn events(
     State(state): State<HttpState>,
     operator: Operator,
     Query(part): Query<After>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Events>, Problem> {
     operator.may(Scope::Read)?;
     let after = i64::try_from(part.after.unwrap_or(0)).unwrap_or(i64::MAX);
     let mut conn = state.db.read().await?;
+    let last_seq = db::event::last_seq(&mut conn).await?;
     let rows = db::event::list(&mut conn, after, part.limit.get().into()).await?;
     let next_after = rows.last().map_or(after, |event| event.seq);
-    let items: Vec<Value> = rows
-        .into_iter()
-        .map(|event| {
-            json!({
-                "id": event.id,
-                "seq": event.seq,
-                "type": event.kind,
-                "at": crate::domain::time::Timestamp::from_millis(event.at),
-                "subject": event.subject,
-                "resource": event.resource,
-                "data": event.data,
-            })
-        })
-        .collect();
-    Ok(Json(json!({ "items": items, "next_after": next_after })))
+    let items = rows.into_iter().map(EventView::from).collect();
+    Ok(Json(Events { items, next_after, last_seq }))
 }
 
 /// Lines of the ledger, newest entry first; debits are positive. Scope `read`.

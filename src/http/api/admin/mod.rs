@@ -2,11 +2,13 @@
 
 mod books;
 mod catalog;
+mod deliveries;
 mod keys;
 mod leases;
 mod payments;
 mod payouts;
 pub(super) mod rescan;
+mod webhooks;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -21,4 +23,6 @@ pub(super) fn router() -> OpenApiRouter<HttpState> {
         .merge(keys::router())
         .merge(catalog::router())
         .merge(rescan::router())
+        .merge(webhooks::router())
+        .merge(deliveries::router())
 }
