@@ -24,6 +24,7 @@ mod conn;
 pub mod entry;
 mod error;
 pub mod event;
+pub mod gate_code;
 pub mod idempotency;
 mod insert;
 pub mod invoice;

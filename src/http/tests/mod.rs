@@ -3,6 +3,7 @@
 
 mod access;
 mod desk;
+mod enter;
 mod lists;
 mod pages;
 mod refusals;
