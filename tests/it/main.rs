@@ -9,6 +9,7 @@ mod cli;
 mod cluster;
 mod demo;
 mod doubt;
+mod gate;
 mod harness;
 mod node;
 mod oracles;

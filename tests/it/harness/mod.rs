@@ -7,6 +7,7 @@ pub mod bitcoind;
 pub mod books;
 pub mod cut;
 pub mod daemon;
+pub mod guarded;
 pub mod pair;
 pub mod payouts;
 pub mod peers;

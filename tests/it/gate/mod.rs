@@ -1,0 +1,5 @@
+//! The doors of `examples/`: real proxies before a site, with the example configurations.
+
+mod proxies;
+mod servers;
+mod traefik;
