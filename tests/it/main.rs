@@ -19,5 +19,6 @@ mod rescan;
 mod restore;
 mod secrets;
 mod signing;
+mod ssh;
 mod wallet;
 mod whole_way;

@@ -10,3 +10,4 @@ mod refusals;
 mod secrets;
 mod serve;
 mod shop;
+mod ssh;

@@ -13,4 +13,5 @@ pub mod payouts;
 pub mod peers;
 mod rpc;
 pub mod signer;
+pub mod sshd;
 pub mod wait;

@@ -7,6 +7,7 @@ mod leases;
 mod payments;
 mod payouts;
 pub(super) mod rescan;
+mod ssh_keys;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -21,4 +22,5 @@ pub(super) fn router() -> OpenApiRouter<HttpState> {
         .merge(keys::router())
         .merge(catalog::router())
         .merge(rescan::router())
+        .merge(ssh_keys::router())
 }
