@@ -17,7 +17,7 @@ const BEHIND: &str = "trusted_proxy_header = \"x-forwarded-for\"";
 const SOON: Duration = Duration::from_secs(1);
 
 /// A shop that guards a site with a proxy.
-fn guarded(start: fn(&Places<'_>) -> Proxy, body: impl Fn(&mut Shop, &Proxy) + Sync) {
+pub(super) fn guarded(start: fn(&Places<'_>) -> Proxy, body: impl Fn(&mut Shop, &Proxy) + Sync) {
     once_with(BEHIND, |shop| {
         shop.stop();
         let port = free_port();
@@ -38,7 +38,8 @@ fn paid(shop: &Shop) -> Rented {
     rented
 }
 
-fn pay(shop: &Shop, address: &str, sat: u64, lease: &str) {
+/// Pays an invoice and waits for its lease.
+pub(super) fn pay(shop: &Shop, address: &str, sat: u64, lease: &str) {
     shop.node.send(address, sat);
     shop.node.mine(1);
     shop.lease_until("the lease to be active", lease, |lease| lease["state"] == "active");

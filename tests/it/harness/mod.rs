@@ -5,6 +5,7 @@
 
 pub mod bitcoind;
 pub mod books;
+pub mod browser;
 pub mod cut;
 pub mod daemon;
 pub mod guarded;
