@@ -137,7 +137,7 @@ impl Daemon {
         let watch_only = WatchOnly::new(&node, first_wallet_name(&db).await?);
         let (sender, readiness) = watch::channel(Readiness::default());
         let (wallet_sender, wallet) = watch::channel(WalletState::default());
-        let live = Live::new(db.clone());
+        let live = Live::new(db.clone(), Duration::from_secs(config.gate_max_staleness_s));
         let (rescan, desk) = rescan::channel();
         let mut daemon = Self {
             config,

@@ -79,13 +79,21 @@ pub fn rotate(signing_file: &Path, keep: usize) -> Result<String, KeyError> {
     let new = new_signing_key();
     let mut keys = vec![new.to_private_jwk()];
     keys.extend(published.iter().take(keep).map(VerifyingKey::to_jwk));
-    let temporary = write_temporary(signing_file, &key_file(&keys))?;
-    let replaced = fs::rename(&temporary, signing_file);
+    replace(signing_file, &key_file(&keys))?;
+    Ok(new.kid().to_owned())
+}
+
+/// Writes a file with mode 0600 over what is there, whole or not at all.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn replace(path: &Path, text: &str) -> Result<(), KeyError> {
+    let temporary = write_temporary(path, text)?;
+    let replaced = fs::rename(&temporary, path);
     if replaced.is_err() {
         let _ = fs::remove_file(&temporary);
     }
-    replaced.and_then(|()| sync_folder(signing_file)).map_err(|e| error(signing_file, &e))?;
-    Ok(new.kid().to_owned())
+    replaced.and_then(|()| sync_folder(path)).map_err(|e| error(path, &e))
 }
 
 /// Writes a secret into a file that must not exist yet, with mode 0600, whole or not at all.

@@ -16,6 +16,7 @@ pub mod change_params;
 pub mod deliver;
 pub mod end_recovery;
 pub mod error;
+pub mod gate_code;
 pub mod idempotent;
 pub mod issue;
 pub mod operate;

@@ -97,6 +97,8 @@ pub struct ResourceView {
     pub terms_version: u32,
     /// The rules in words.
     pub rules: Vec<String>,
+    /// The site that its gate guards, if it has one.
+    pub site: Option<String>,
 }
 
 /// All resources that are offered, or the one asked for.
@@ -144,6 +146,7 @@ async fn view(conn: &mut Conn, resource: Resource) -> Result<ResourceView, AppEr
         paused,
         availability,
         terms_version: resource.terms.version,
+        site: terms.site,
     })
 }
 

@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use crate::domain::resource::{Access, ParamFormat, ParamRule, Provisioner, Terms, Tier};
+use crate::domain::ssh::Ssh;
 use crate::settings::duration_text;
 
 /// One key whose value changes.
@@ -55,6 +56,8 @@ fn lines(terms: &Terms) -> Vec<(String, String)> {
         refund_unused,
         params,
         provisioner,
+        site,
+        ssh,
     } = terms;
     let duration = |seconds: &u64| format!("{:?}", duration_text(*seconds));
     let per = duration(&price.per_s);
@@ -77,6 +80,8 @@ fn lines(terms: &Terms) -> Vec<(String, String)> {
     .into_iter()
     .map(|(key, value)| (key.to_owned(), value))
     .collect::<Vec<_>>();
+    lines.extend(site.iter().map(|site| ("site".to_owned(), format!("{site:?}"))));
+    lines.extend(ssh.iter().map(|ssh| ("ssh".to_owned(), ssh_text(ssh))));
     lines.extend(params.iter().map(|(name, param)| (format!("params.{name}"), rule(param))));
     lines
 }
@@ -103,6 +108,11 @@ fn provisioner_text(provisioner: &Provisioner) -> String {
     match provisioner {
         Provisioner::None => "{ kind = \"none\" }".into(),
     }
+}
+
+fn ssh_text(ssh: &Ssh) -> String {
+    let Ssh { user, options, param } = ssh;
+    format!("{{ user = {user:?}, options = {options:?}, param = {param:?} }}")
 }
 
 fn rule(rule: &ParamRule) -> String {

@@ -3,6 +3,7 @@
 //! Called by `check`, `apply`, `dev` and the daemon's start.
 
 mod change;
+mod doors;
 mod resource;
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::doors;
 use crate::domain::price::Price;
 use crate::domain::resource::{Access, ParamFormat, ParamRule, Provisioner, Terms, Tier};
 use crate::settings::{Fields, duration_text};
@@ -56,6 +57,8 @@ pub(super) fn terms(mut fields: Fields<'_>) -> Option<Terms> {
     let refund_unused = fields.flag("refund_unused", true);
     let params = params(&mut fields);
     provisioner(&mut fields);
+    let site = doors::site(&mut fields);
+    let ssh = doors::ssh(&mut fields, access.as_ref(), &params);
     for key in NOT_HERE_KEYS {
         fields.refuse(key, NOT_HERE);
     }
@@ -76,6 +79,8 @@ pub(super) fn terms(mut fields: Fields<'_>) -> Option<Terms> {
         refund_unused,
         params,
         provisioner: Provisioner::None,
+        site,
+        ssh,
     })
 }
 

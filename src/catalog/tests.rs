@@ -140,6 +140,30 @@ fn one_mistake_gives_one_message_that_names_resource_key_value_and_what_is_allow
             "params = { key = { requird = true } }",
             "c.toml: resource a: params.key.requird: unknown key; did you mean \"required\"?",
         ),
+        ("site = \"https://a.test/path\"", "c.toml: resource a: site: found \"https://a.test/path"),
+        ("site = \"a.test\"", "c.toml: resource a: site: found \"a.test\", allowed: an address"),
+        (
+            "params = { ssh_public_key = { format = \"ssh-public-key\" } }\nssh = {}",
+            "c.toml: resource a: ssh.user: is missing; give a user name",
+        ),
+        (
+            "ssh = { user = \"guest\" }",
+            "c.toml: resource a: ssh.param: is missing; give the name of a param",
+        ),
+        (
+            "params = { k = { format = \"hostname\" } }\nssh = { user = \"guest\", param = \"k\" }",
+            "c.toml: resource a: ssh.param: found \"k\", allowed: the name of a param",
+        ),
+        (
+            "params = { k = { format = \"ssh-public-key\" } }\n\
+             ssh = { user = \"a b\", param = \"k\" }",
+            "c.toml: resource a: ssh.user: found \"a b\", allowed: a user name",
+        ),
+        (
+            "params = { k = { format = \"ssh-public-key\" } }\n\
+             ssh = { user = \"g\", param = \"k\", options = [\"cert-authority\"] }",
+            "c.toml: resource a: ssh.options: found [\"cert-authority\"], allowed: a list of",
+        ),
         ("params = { key = 1 }", "c.toml: resource a: params.key: found 1, allowed: a table"),
         (
             "min_duraton = \"1h\"",
@@ -151,6 +175,23 @@ fn one_mistake_gives_one_message_that_names_resource_key_value_and_what_is_allow
         assert_eq!(found.len(), 1, "{keys}: {found:#?}");
         assert!(found[0].starts_with(start), "{keys}:\n{}\n{start}", found[0]);
     }
+}
+
+#[test]
+fn ssh_users_and_sites_are_read_with_their_defaults() {
+    let keys = "params = { ssh_public_key = { format = \"ssh-public-key\" } }\n\
+                ssh = { user = \"u-{unit}\", options = [\"pty\", \"permitopen=localhost:80\"] }\n\
+                site = \"https://Box.example.org/\"";
+    let terms = good(&with(keys)).remove(0);
+    assert_eq!(terms.site.as_deref(), Some("https://box.example.org"));
+    let ssh = terms.ssh.unwrap();
+    assert_eq!((ssh.user.as_str(), ssh.param.as_str()), ("u-{unit}", "ssh_public_key"));
+    assert_eq!(ssh.options, ["pty", "permitopen=\"localhost:80\""]);
+    let shared = with(keys).replace("exclusive", "shared").replace("capacity = 5\n", "");
+    let found = wrong(&shared);
+    assert!(found[0].contains("ssh.user: found \"u-{unit}\""), "{found:#?}");
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert_eq!(Terms::difference(&good(LEAST)[0], &good(&with(keys))[0]).len(), 3);
 }
 
 #[test]

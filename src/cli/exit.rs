@@ -22,6 +22,8 @@ pub enum Exit {
     TryAgain(anyhow::Error),
     /// All that is to be said was printed already; code 1.
     Said,
+    /// A command that was run for the user ended with this code.
+    Code(u8),
 }
 
 impl Exit {
@@ -31,6 +33,7 @@ impl Exit {
             Self::Failed(_) | Self::Said => 1,
             Self::Usage(_) => 2,
             Self::TryAgain(_) => 75,
+            Self::Code(code) => *code,
         }
     }
 
@@ -39,7 +42,7 @@ impl Exit {
         match self {
             Self::Failed(error) | Self::TryAgain(error) => format!("{error:#}"),
             Self::Usage(message) => message.clone(),
-            Self::Said => String::new(),
+            Self::Said | Self::Code(_) => String::new(),
         }
     }
 
@@ -81,7 +84,7 @@ impl fmt::Display for Exit {
             Self::Failed(error) => write!(f, "error: {error:#}"),
             Self::TryAgain(error) => write!(f, "error: {error:#}; try again later"),
             Self::Usage(message) => f.write_str(message),
-            Self::Said => Ok(()),
+            Self::Said | Self::Code(_) => Ok(()),
         }
     }
 }

@@ -17,6 +17,7 @@ mod payouts;
 mod rent;
 mod rescan;
 mod serve;
+mod ssh_keys;
 mod table;
 mod token;
 mod webhook;
@@ -69,6 +70,8 @@ pub enum Command {
     Token(token::Command),
     /// For customers: rent time on a resource of a server and wait until it runs
     Rent(rent::Args),
+    /// For sshd: print the keys of those whose lease of a resource is active
+    SshKeys(ssh_keys::Args),
     /// Leases, through the running server
     Lease(admin::Args<admin::Lease>),
     /// Invoices, through the running server
@@ -124,6 +127,7 @@ impl Cli {
             Command::Check(args) => check::run(args, &self.global, &output).await,
             Command::Token(command) => token::run(command, &self.global, &output).await,
             Command::Rent(args) => rent::run(args, &output).await,
+            Command::SshKeys(args) => ssh_keys::run(args, &self.global, &output).await,
             Command::Lease(args) => admin::lease(args, &self.global, &output).await,
             Command::Invoice(args) => admin::look("invoices", args, &self.global, &output).await,
             Command::Payment(args) => admin::look("payments", args, &self.global, &output).await,

@@ -2,7 +2,10 @@
 //! waits for the money and then shows the lease. Needs no configuration. The claim token is
 //! shown before anything is paid: whoever loses it loses the lease.
 
+mod exec;
+
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -40,6 +43,10 @@ pub struct Args {
     /// The key that an earlier run printed: goes on with its request in place of a new one
     #[arg(long, value_name = "KEY", value_parser = key)]
     idempotency_key: Option<String>,
+    /// Run this command while the lease lasts, with LEASEHOLD_TOKEN, LEASEHOLD_TOKEN_FILE and
+    /// LEASEHOLD_LEASE set; what stands after it belongs to it
+    #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true)]
+    exec: Vec<OsString>,
 }
 
 /// The server takes no other.
@@ -85,6 +92,10 @@ fn word(value: &Value) -> &str {
 }
 
 pub(super) async fn run(args: Args, output: &Output) -> Result<(), Exit> {
+    exec::check(&args.exec)?;
+    let (runs, quiet) = (!args.exec.is_empty(), Output::new(true));
+    // Standard output belongs to the command.
+    let output = if runs { &quiet } else { output };
     let client = Client::new(&args.server, None)?;
     let params: BTreeMap<String, String> = args.param.into_iter().collect();
     let mut body = json!({ "resource": args.resource, "duration_s": args.duration.as_secs(),
@@ -114,9 +125,17 @@ pub(super) async fn run(args: Args, output: &Output) -> Result<(), Exit> {
     let path = format!("/v1/leases/{}", word(&lease["id"]));
     // The public view will do when this one cannot be had.
     let lease = holder.get(&path).await.unwrap_or(lease);
-    let started = has_started(&lease);
-    output.answer(&Rented { lease, invoice, claim_token: token.to_owned() })?;
-    if started { Ok(()) } else { Err(Exit::Said) }
+    let (started, id) = (has_started(&lease), word(&lease["id"]).to_owned());
+    let rented = Rented { lease, invoice, claim_token: token.to_owned() };
+    match runs {
+        true => output.note(&rented.to_string())?,
+        false => output.answer(&rented)?,
+    }
+    match started {
+        false => Err(Exit::Said),
+        true if runs => exec::run(&exec::Held { holder: &holder, lease: &id }, &args.exec).await,
+        true => Ok(()),
+    }
 }
 
 /// Nobody can guess it: who has it gets the same claim token.

@@ -10,7 +10,7 @@ use super::DEFAULT_FILE;
 use crate::settings::{Entry, Fields, Problem, Problems, nearest, parse_toml, read_text};
 
 /// The keys outside of any section.
-const TOP: [&str; 7] = [
+const TOP: [&str; 8] = [
     "listen",
     "public_url",
     "database",
@@ -18,6 +18,7 @@ const TOP: [&str; 7] = [
     "catalog",
     "signing_key_file",
     "token_ttl",
+    "gate_max_staleness",
 ];
 
 /// The file and the environment, taken apart into sections.

@@ -44,6 +44,8 @@ pub struct Config {
     pub signing_key_file: PathBuf,
     /// The longest life of a lease token.
     pub token_ttl_s: u64,
+    /// Without a word from the database for so long the gate does not answer.
+    pub gate_max_staleness_s: u64,
     /// `[bitcoind]`
     pub bitcoind: Bitcoind,
     /// `[wallet]`

@@ -28,6 +28,7 @@ struct Top {
     catalog: PathBuf,
     signing_key_file: PathBuf,
     token_ttl_s: u64,
+    gate_max_staleness_s: u64,
 }
 
 /// Reads everything.
@@ -45,7 +46,15 @@ pub(super) fn config(mut layers: Layers) -> Result<Config, Problems> {
     layers.finish(&SECTIONS);
     let Layers { file, problems, .. } = layers;
     Problems::none_or(problems)?;
-    let Top { listen, public_url, database, catalog, signing_key_file, token_ttl_s } = top;
+    let Top {
+        listen,
+        public_url,
+        database,
+        catalog,
+        signing_key_file,
+        token_ttl_s,
+        gate_max_staleness_s,
+    } = top;
     Ok(Config {
         file,
         listen,
@@ -54,6 +63,7 @@ pub(super) fn config(mut layers: Layers) -> Result<Config, Problems> {
         catalog,
         signing_key_file,
         token_ttl_s,
+        gate_max_staleness_s,
         bitcoind,
         wallet,
         policy,
@@ -84,8 +94,22 @@ fn top(mut fields: Fields<'_>, base: &Path) -> Top {
     let signing_key_file = path(&mut fields, "signing_key_file", base)
         .unwrap_or_else(|| base.join("lease-signing.key"));
     let token_ttl_s = fields.seconds("token_ttl").unwrap_or(HOUR_S);
+    let allowed = "a duration in whole seconds such as \"5s\", from \"2s\" to \"10m\"";
+    let gate_max_staleness_s = fields
+        .take("gate_max_staleness", allowed, |given| {
+            given.seconds().filter(|seconds| (2..=600).contains(seconds))
+        })
+        .unwrap_or(5);
     fields.finish();
-    Top { listen, public_url, database, catalog, signing_key_file, token_ttl_s }
+    Top {
+        listen,
+        public_url,
+        database,
+        catalog,
+        signing_key_file,
+        token_ttl_s,
+        gate_max_staleness_s,
+    }
 }
 
 fn bitcoind(mut fields: Fields<'_>, base: &Path, home: Option<&Path>) -> Bitcoind {

@@ -37,7 +37,7 @@ fn the_defaults_are_those_of_the_specification() {
     );
     assert_eq!(config.catalog, base.join("catalog.toml"));
     assert_eq!(config.signing_key_file, base.join("lease-signing.key"));
-    assert_eq!(config.token_ttl_s, 3600);
+    assert_eq!((config.token_ttl_s, config.gate_max_staleness_s), (3600, 5));
     assert_eq!(config.bitcoind.network, Network::Regtest);
     assert_eq!(config.bitcoind.rpc_url, "http://127.0.0.1:18443");
     assert!(matches!(&config.bitcoind.login,
@@ -70,6 +70,7 @@ fn every_key_of_the_file_is_taken() {
         catalog = "/etc/leasehold/catalog.toml"
         signing_key_file = "keys/sign.key"
         token_ttl = "15m"
+        gate_max_staleness = "10s"
         [bitcoind]
         network = "bitcoin"
         rpc_url = "http://node:8332"
@@ -115,6 +116,7 @@ fn every_key_of_the_file_is_taken() {
     assert_eq!(config.public_url(config.listen), "https://lease.example");
     assert_eq!(config.database.shown(), "postgres://db/leasehold");
     assert_eq!(config.catalog, Path::new("/etc/leasehold/catalog.toml"));
+    assert_eq!(config.gate_max_staleness_s, 10);
     assert_eq!(config.claim_secret_file(), base.join("keys/sign.claim-secret"));
     assert!(matches!(&config.bitcoind.login, Login::Password { user, .. } if user == "lease"));
     assert_eq!(config.bitcoind.max_tip_age_s, Some(7200));

@@ -16,8 +16,9 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "recovery", include_str!("../../migrations/0003_recovery.sql")),
     (4, "settling", include_str!("../../migrations/0004_settling.sql")),
     (5, "payouts", include_str!("../../migrations/0005_payouts.sql")),
-    (6, "reserved", include_str!("../../migrations/0006_reserved.sql")),
+    (6, "fulfilment", include_str!("../../migrations/0006_fulfilment.sql")),
     (7, "webhooks", include_str!("../../migrations/0007_webhooks.sql")),
+    (8, "gate", include_str!("../../migrations/0008_gate.sql")),
 ];
 
 /// The newest schema version this program knows.

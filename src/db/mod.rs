@@ -25,6 +25,7 @@ pub mod delivery;
 pub mod entry;
 mod error;
 pub mod event;
+pub mod gate_code;
 pub mod idempotency;
 mod insert;
 pub mod invoice;

@@ -1,6 +1,8 @@
 //! Leases whose time runs, in short: what the gate has to know. Reads the tables of `lease` and
 //! `entry`, writes nothing.
 
+use std::collections::BTreeMap;
+
 use sqlx::any::AnyRow;
 
 use super::row::{Row, int};
@@ -81,4 +83,50 @@ pub async fn find(conn: &mut Conn, leases: &[String]) -> Result<Vec<Running>, Db
         rest = after;
     }
     Ok(found)
+}
+
+/// Who holds a lease that is active, with what they handed in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// The lease.
+    pub lease: String,
+    /// Its unit, of an exclusive resource.
+    pub unit: Option<String>,
+    /// What its holder handed in.
+    pub params: BTreeMap<String, String>,
+    /// Until when it is paid.
+    pub paid_until: Timestamp,
+}
+
+/// Active leases of a resource whose time runs beyond `now`, in the order of their ids; only that
+/// of `unit`, if it is given.
+///
+/// # Errors
+/// [`DbError::Corrupt`]; those of the database.
+pub async fn active(
+    conn: &mut Conn,
+    resource: &str,
+    unit: Option<&str>,
+    now: Timestamp,
+) -> Result<Vec<Holding>, DbError> {
+    sqlx::query(
+        "SELECT id, unit, params, paid_until_at FROM lease WHERE resource = $1 \
+         AND state = 'active' AND paid_until_at > $2 AND ($3 = '' OR unit = $3) ORDER BY id",
+    )
+    .bind(resource)
+    .bind(now.millis())
+    .bind(unit.unwrap_or_default())
+    .fetch_all(&mut *conn)
+    .await?
+    .iter()
+    .map(|row| {
+        let row = Row::new(row, "lease");
+        Ok(Holding {
+            lease: row.text("id")?,
+            unit: row.opt_text("unit")?,
+            params: row.json("params")?,
+            paid_until: row.at("paid_until_at")?,
+        })
+    })
+    .collect()
 }

@@ -9,6 +9,7 @@ use super::ids::base32;
 
 const CLAIM: &str = "clm_";
 const API_KEY: &str = "key_";
+const GATE_CODE: &str = "cod_";
 /// 32 bytes in base32.
 const SECRET_CHARACTERS: usize = 52;
 
@@ -118,6 +119,11 @@ impl ClaimSecret {
 /// A new API key from 32 random bytes.
 pub fn api_key(random: &[u8; 32]) -> String {
     format!("{API_KEY}{}", base32(random))
+}
+
+/// A new single-use code of the gate from 32 random bytes. Never taken as a bearer secret.
+pub fn gate_code(random: &[u8; 32]) -> String {
+    format!("{GATE_CODE}{}", base32(random))
 }
 
 /// What is stored of a secret: its SHA-256 in lower-case hex. The secrets are 256 random bits, so

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::price::Price;
+use super::ssh::Ssh;
 use super::time::Timestamp;
 
 /// Who may use a resource at a time.
@@ -97,6 +98,12 @@ pub struct Terms {
     pub params: BTreeMap<String, ParamRule>,
     /// How a lease is made real.
     pub provisioner: Provisioner,
+    /// Where the site is that the gate guards: scheme and host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
+    /// How holders log in over SSH.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh: Option<Ssh>,
 }
 
 impl Terms {
@@ -177,6 +184,8 @@ pub(crate) mod tests {
             refund_unused: true,
             params: BTreeMap::new(),
             provisioner: Provisioner::None,
+            site: None,
+            ssh: None,
         }
     }
 

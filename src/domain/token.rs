@@ -1,7 +1,7 @@
 //! Lease tokens: a JWT (RFC 7519) signed with ES256K (RFC 8812), valid for a short time and
 //! checked offline. Algorithm and key are pinned: a token says which of our keys signed it and
-//! nothing else it says is believed before. Called by the token call, the gate, introspection
-//! and `leasehold token verify`.
+//! nothing else it says is believed before. `seal` and `unseal` are the form alone, which gate
+//! sessions share. Called by the token call, the gate, introspection and `leasehold token verify`.
 
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,9 @@ pub struct Claims {
 struct Header {
     alg: String,
     kid: String,
+    /// Lease tokens have none; whatever is no lease token says what it is (RFC 8725 section 3.11).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    typ: Option<String>,
 }
 
 /// The lease that a token is for.
@@ -131,14 +134,49 @@ pub enum TokenError {
 
 /// Signs `claims`: `header.payload.signature` in base64url.
 pub fn sign(claims: &Claims, key: &SigningKey) -> String {
-    let header = Header { alg: ALGORITHM.into(), kid: key.kid().into() };
+    seal(None, claims, key)
+}
+
+/// Signs `payload` as a token of the kind `typ`.
+pub(super) fn seal(typ: Option<&str>, payload: &impl Serialize, key: &SigningKey) -> String {
+    let header =
+        Header { alg: ALGORITHM.into(), kid: key.kid().into(), typ: typ.map(str::to_owned) };
     let mut token = encode(&header);
     token.push('.');
-    token.push_str(&encode(claims));
+    token.push_str(&encode(payload));
     let signature = key.sign(token.as_bytes());
     token.push('.');
     BASE64URL_NOPAD.encode_append(&signature, &mut token);
     token
+}
+
+/// What a token of the kind `typ` says, if one of `keys` signed it. Its time is not looked at.
+///
+/// # Errors
+/// The first reason not to take it.
+pub(super) fn unseal<T: for<'de> Deserialize<'de>>(
+    typ: Option<&str>,
+    token: &str,
+    keys: &[VerifyingKey],
+) -> Result<T, TokenError> {
+    if token.len() > MOST_BYTES {
+        return Err(TokenError::Form);
+    }
+    let (signed, signature) = token.rsplit_once('.').ok_or(TokenError::Form)?;
+    let (header, payload) = signed.split_once('.').ok_or(TokenError::Form)?;
+    let header: Header = decode(header)?;
+    if header.typ.as_deref() != typ {
+        return Err(TokenError::Form);
+    }
+    if header.alg != ALGORITHM {
+        return Err(TokenError::Algorithm);
+    }
+    let key = keys.iter().find(|key| key.kid == header.kid).ok_or(TokenError::UnknownKey)?;
+    let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).map_err(|_| TokenError::Form)?;
+    if !key.verifies(signed.as_bytes(), &signature) {
+        return Err(TokenError::Signature);
+    }
+    decode(payload)
 }
 
 /// Checks a token against the published keys and the clock.
@@ -151,21 +189,7 @@ pub fn verify(
     expected: Expected<'_>,
     now: Timestamp,
 ) -> Result<Claims, TokenError> {
-    if token.len() > MOST_BYTES {
-        return Err(TokenError::Form);
-    }
-    let (signed, signature) = token.rsplit_once('.').ok_or(TokenError::Form)?;
-    let (header, payload) = signed.split_once('.').ok_or(TokenError::Form)?;
-    let header: Header = decode(header)?;
-    if header.alg != ALGORITHM {
-        return Err(TokenError::Algorithm);
-    }
-    let key = keys.iter().find(|key| key.kid == header.kid).ok_or(TokenError::UnknownKey)?;
-    let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).map_err(|_| TokenError::Form)?;
-    if !key.verifies(signed.as_bytes(), &signature) {
-        return Err(TokenError::Signature);
-    }
-    let claims: Claims = decode(payload)?;
+    let claims: Claims = unseal(None, token, keys)?;
     if LeaseId::parse(claims.sub.as_str()).is_none() {
         return Err(TokenError::Form);
     }

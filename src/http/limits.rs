@@ -2,7 +2,7 @@
 //! as many others. A minute's worth may come at once and fills up evenly. A source that many
 //! people share has ten times as much of both, unpaid holds included. Counted in memory, by node.
 //! Health, metrics, the gate and operators are not counted, except API keys that are none of ours:
-//! six times `create_per_minute`. Called by a layer, and by authentication.
+//! six times `create_per_minute`, as are codes for the gate. Called by a layer, and by authentication.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -38,11 +38,16 @@ pub struct Limits {
 /// API keys that are none of ours, a minute, as a multiple.
 const WRONG_KEYS_FACTOR: u64 = 6;
 
+/// Codes for the gate, a minute, as a multiple.
+const CODES_FACTOR: u64 = 6;
+
 /// What is counted apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     /// Takes an address.
     Creates,
+    /// Makes a code for the gate.
+    Code,
     /// Everything else of customers.
     Other,
     /// An API key that is none of ours.
@@ -79,6 +84,7 @@ impl Limits {
         let factor = if source.shared { SHARED_FACTOR } else { 1 };
         let of_kind = match kind {
             Kind::Creates => 1,
+            Kind::Code => CODES_FACTOR,
             Kind::Other => OTHERS_FACTOR,
             Kind::WrongKey => WRONG_KEYS_FACTOR,
         };
@@ -115,15 +121,21 @@ impl Budgets {
     }
 }
 
-/// Calls that take an address are counted apart. Those of pages are named by `Router::route`
-/// patterns in `pages`: `/resources/{id}` and `/leases/{id}/more`.
+/// Calls that take an address, and those that make a code, are counted apart. Those of pages are
+/// named by `Router::route` patterns in `pages`: `/resources/{id}`, `/leases/{id}/more`, `…/open`.
 fn kind(request: &Request) -> Kind {
     let path = request.uri().path();
     let call = ["/leases", "/invoices", "/donations", "/bids", "/investments"];
     let of_api = path.starts_with("/v1/") && call.iter().any(|end| path.ends_with(end));
     let of_page = path.starts_with("/resources/") || path.ends_with("/more");
     let creates = request.method() == Method::POST && (of_api || of_page);
-    if creates { Kind::Creates } else { Kind::Other }
+    let codes = path.starts_with("/v1/") && path.ends_with("/gate-code")
+        || path.starts_with("/leases/") && path.ends_with("/open");
+    match (creates, codes && request.method() == Method::POST) {
+        (true, _) => Kind::Creates,
+        (_, true) => Kind::Code,
+        _ => Kind::Other,
+    }
 }
 
 /// Answers 429 with Retry-After when a source's budget is used up.

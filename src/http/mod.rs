@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod auth;
+pub mod cookies;
 pub mod create;
 pub mod error;
 pub mod fresh;

@@ -10,7 +10,9 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::path::{Operation, ParameterIn};
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
@@ -71,6 +73,13 @@ impl Modify for Secrets {
                 .description(Some(what))
                 .build();
             components.add_security_scheme(name, SecurityScheme::Http(scheme));
+        }
+        let session = ApiKeyValue::with_description("leasehold", "A browser's session at the gate");
+        let code = ApiKeyValue::with_description("code", "Lets a browser in, once");
+        for (name, key) in
+            [("gate_session", ApiKey::Cookie(session)), ("gate_code", ApiKey::Query(code))]
+        {
+            components.add_security_scheme(name, SecurityScheme::ApiKey(key));
         }
     }
 }

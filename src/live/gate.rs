@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 // Measures silence; no stored moment comes from it.
 use tokio::time::Instant;
 
-use super::tokens::Tokens;
+use super::tokens::{Sessions, Tokens};
 use crate::db::running::Running;
 use crate::domain::ids::LeaseId;
 use crate::domain::jwk::VerifyingKey;
@@ -19,7 +19,7 @@ use crate::domain::lease::snapshot::LeaseState;
 use crate::domain::time::Timestamp;
 use crate::domain::token::{Claims, TokenError};
 
-/// `gate_max_staleness`: without a word from the database for so long the gate does not answer.
+/// `gate_max_staleness` unless the configuration says otherwise.
 pub const MAX_STALENESS: Duration = Duration::from_secs(5);
 
 /// The random part of a lease's id.
@@ -58,10 +58,18 @@ struct Map {
 }
 
 /// The gate's memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Gate {
     map: RwLock<Map>,
     tokens: Tokens,
+    sessions: Sessions,
+    max_staleness: Duration,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self::new(MAX_STALENESS)
+    }
 }
 
 /// A lease that may pass.
@@ -78,7 +86,10 @@ pub struct Pass {
 pub enum Closed {
     /// The token is not worth anything here.
     #[error("the lease token {0}")]
-    Token(#[from] TokenError),
+    Token(TokenError),
+    /// The session in the cookie is not worth anything here.
+    #[error("the session in the cookie is not for this site; come in anew from the lease's page")]
+    Session,
     /// The lease has ended, its time is over, it is suspended, or it was paid anew since.
     #[error("the lease is not active; see its status")]
     Lease,
@@ -91,6 +102,16 @@ pub enum Closed {
 }
 
 impl Gate {
+    /// One that does not answer without a word from the database for `max_staleness`.
+    pub fn new(max_staleness: Duration) -> Self {
+        Self {
+            map: RwLock::default(),
+            tokens: Tokens::default(),
+            sessions: Sessions::default(),
+            max_staleness,
+        }
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Map> {
         self.map.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -106,7 +127,7 @@ impl Gate {
     /// [`Closed::Deaf`]; [`Closed::UnknownResource`].
     pub fn knows(&self, resource: Option<&str>) -> Result<(), Closed> {
         let map = self.read();
-        if map.heard_at.is_none_or(|at| at.elapsed() > MAX_STALENESS) {
+        if map.heard_at.is_none_or(|at| at.elapsed() > self.max_staleness) {
             return Err(Closed::Deaf);
         }
         match resource {
@@ -127,17 +148,46 @@ impl Gate {
         now: Timestamp,
     ) -> Result<Pass, Closed> {
         self.knows(resource)?;
-        let claims = self.tokens.verify(token, keys, resource, now)?;
-        let key = key(claims.sub.as_str()).ok_or(Closed::Lease)?;
+        let claims = self.tokens.verify(token, keys, resource, now).map_err(Closed::Token)?;
+        let expires_at = self.end(&claims.sub, &claims.aud, claims.generation, now)?;
+        Ok(Pass { claims, expires_at })
+    }
+
+    /// Whether the browser with `session` in its cookie may use `resource` now: the lease, and
+    /// until when.
+    ///
+    /// # Errors
+    /// The first reason why not.
+    pub fn check_session(
+        &self,
+        resource: &str,
+        session: &str,
+        keys: &[VerifyingKey],
+        now: Timestamp,
+    ) -> Result<(LeaseId, Timestamp), Closed> {
+        self.knows(Some(resource))?;
+        let session = self.sessions.verify(session, keys, resource).map_err(|_| Closed::Session)?;
+        let expires_at = self.end(&session.sub, resource, session.generation, now)?;
+        Ok((session.sub, expires_at))
+    }
+
+    /// Until when a generation of a lease can be used, as things stand.
+    fn end(
+        &self,
+        lease: &LeaseId,
+        resource: &str,
+        generation: u32,
+        now: Timestamp,
+    ) -> Result<Timestamp, Closed> {
+        let key = key(lease.as_str()).ok_or(Closed::Lease)?;
         let map = self.read();
         let place = map.leases.get(&key).ok_or(Closed::Lease)?;
         let shared = usize::try_from(place.terms).ok().and_then(|at| map.terms.get(at));
-        let shared = shared.filter(|shared| shared.resource == claims.aud).ok_or(Closed::Lease)?;
-        if !place.open || place.generation != claims.generation || place.paid_until <= now {
+        let shared = shared.filter(|shared| shared.resource == resource).ok_or(Closed::Lease)?;
+        if !place.open || place.generation != generation || place.paid_until <= now {
             return Err(Closed::Lease);
         }
-        let expires_at = place.paid_until.min(now.plus_s(shared.horizon_s));
-        Ok(Pass { claims, expires_at })
+        Ok(place.paid_until.min(now.plus_s(shared.horizon_s)))
     }
 
     /// Everything that was committed before `at` is in the map.
@@ -200,112 +250,4 @@ impl Gate {
 }
 
 #[cfg(test)]
-mod tests {
-    use secp256k1::SecretKey;
-
-    use super::*;
-    use crate::domain::jwk::SigningKey;
-    use crate::domain::token::{Subject, sign};
-
-    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
-
-    fn signing() -> SigningKey {
-        SigningKey::new(SecretKey::from_slice(&[7; 32]).unwrap())
-    }
-
-    fn lease() -> LeaseId {
-        LeaseId::new([9; 16])
-    }
-
-    fn token(resource: &str, generation: u32) -> String {
-        let subject = Subject {
-            lease: lease(),
-            resource: resource.into(),
-            generation,
-            seq: 1,
-            expires_at: NOW.plus_s(86_400),
-        };
-        sign(&Claims::new(subject, "http://shop.test", NOW, 3600, [1; 16]), &signing())
-    }
-
-    fn row(state: LeaseState, generation: u32, paid_until: Timestamp) -> Running {
-        Running {
-            lease: lease().to_string(),
-            resource: "gpu".into(),
-            state,
-            generation,
-            terms_version: 1,
-            paid_until,
-        }
-    }
-
-    fn gate(row: Running) -> Gate {
-        let gate = Gate::default();
-        gate.set_resources(["gpu", "mirror"].into_iter());
-        gate.learn_terms("gpu", 1, 7200);
-        gate.put(&[row]);
-        gate.heard(Instant::now());
-        gate
-    }
-
-    fn ask(gate: &Gate, resource: &str, token: &str, now: Timestamp) -> Result<Timestamp, Closed> {
-        let passed = gate.check(Some(resource), token, &[signing().verifying()], now)?;
-        assert_eq!(passed.claims.sub, lease());
-        Ok(passed.expires_at)
-    }
-
-    #[test]
-    fn an_active_lease_passes_until_its_time_is_over() {
-        let until = NOW.plus_s(600);
-        let gate = gate(row(LeaseState::Active, 1, until));
-        let token = token("gpu", 1);
-        assert_eq!(ask(&gate, "gpu", &token, NOW), Ok(until));
-        let last = until.plus_millis(-1);
-        assert_eq!(ask(&gate, "gpu", &token, last), Ok(until));
-        assert_eq!(ask(&gate, "gpu", &token, until), Err(Closed::Lease), "the tick may be late");
-    }
-
-    #[test]
-    fn it_says_no_further_ahead_than_the_horizon() {
-        let gate = gate(row(LeaseState::Active, 1, NOW.plus_s(100_000)));
-        assert_eq!(ask(&gate, "gpu", &token("gpu", 1), NOW), Ok(NOW.plus_s(7200)));
-    }
-
-    #[test]
-    fn each_reason_to_refuse_is_told_apart() {
-        let until = NOW.plus_s(600);
-        let open = gate(row(LeaseState::Active, 2, until));
-        assert_eq!(ask(&open, "gpu", &token("gpu", 1), NOW), Err(Closed::Lease), "generation");
-        let wrong = Err(Closed::Token(TokenError::Resource));
-        assert_eq!(ask(&open, "mirror", &token("gpu", 2), NOW), wrong);
-        assert_eq!(ask(&open, "mirror", &token("mirror", 2), NOW), Err(Closed::Lease));
-        assert_eq!(ask(&open, "nowhere", &token("gpu", 2), NOW), Err(Closed::UnknownResource));
-        assert_eq!(ask(&open, "gpu", "x", NOW), Err(Closed::Token(TokenError::Form)));
-        for state in [LeaseState::Grace, LeaseState::Suspended] {
-            let gate = gate(row(state, 1, until));
-            assert_eq!(ask(&gate, "gpu", &token("gpu", 1), NOW), Err(Closed::Lease), "{state:?}");
-        }
-        open.remove(&[lease().to_string()]);
-        assert_eq!(ask(&open, "gpu", &token("gpu", 2), NOW), Err(Closed::Lease), "gone");
-        assert!(open.is_empty());
-    }
-
-    #[test]
-    fn a_gate_that_has_heard_nothing_for_five_seconds_does_not_answer() {
-        let gate = gate(row(LeaseState::Active, 1, NOW.plus_s(600)));
-        let token = token("gpu", 1);
-        let ago = |time: Duration| Instant::now().checked_sub(time).unwrap();
-        gate.heard(ago(MAX_STALENESS - Duration::from_secs(1)));
-        assert!(ask(&gate, "gpu", &token, NOW).is_ok());
-        gate.heard(ago(MAX_STALENESS));
-        assert_eq!(ask(&gate, "gpu", &token, NOW), Err(Closed::Deaf));
-        gate.heard(Instant::now());
-        assert!(ask(&gate, "gpu", &token, NOW).is_ok());
-        assert_eq!(Gate::default().knows(Some("gpu")), Err(Closed::Deaf), "before the first word");
-    }
-
-    #[test]
-    fn a_lease_takes_forty_bytes() {
-        assert!(size_of::<(Key, Place)>() <= 40);
-    }
-}
+mod tests;

@@ -47,12 +47,13 @@ struct Inner {
 }
 
 impl Live {
-    /// News of `db`. Nothing is heard before [`Live::run`].
-    pub fn new(db: Db) -> Self {
+    /// News of `db`. Nothing is heard before [`Live::run`]. The gate does not answer without news
+    /// for `max_staleness`.
+    pub fn new(db: Db, max_staleness: Duration) -> Self {
         let inner = Inner {
             db,
             topics: Arc::default(),
-            gate: Gate::default(),
+            gate: Gate::new(max_staleness),
             heard: watch::Sender::new(-1),
             tip: watch::Sender::new(0),
             readers: Semaphore::new(STREAM_READERS),

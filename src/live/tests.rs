@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use secp256k1::SecretKey;
 use tokio_util::sync::CancellationToken;
 
-use super::gate::Closed;
+use super::gate::{Closed, MAX_STALENESS};
 use super::tail::Tail;
 use super::{Live, Subject, wait_for};
 use crate::app::act_on_lease::{ActOnLease, Action};
@@ -25,7 +25,7 @@ use crate::worker::rig::Rig;
 
 /// A live part whose tail is moved by hand.
 async fn news(db: &Db) -> (Live, Tail) {
-    let live = Live::new(db.clone());
+    let live = Live::new(db.clone(), MAX_STALENESS);
     let mut tail = Tail::new(live.clone());
     tail.step().await.unwrap();
     (live, tail)
@@ -209,7 +209,7 @@ fn what_another_node_did_is_heard() {
             crate::db::Backend::Postgres => Some(place.open().await),
             crate::db::Backend::Sqlite => None,
         };
-        let live = Live::new(other.as_ref().map_or(&one, |other| other).db.clone());
+        let live = Live::new(other.as_ref().map_or(&one, |other| other).db.clone(), MAX_STALENESS);
         let readiness = tokio::sync::watch::Sender::new(Readiness::default());
         let shutdown = CancellationToken::new();
         let run = live.clone().run(readiness.subscribe(), shutdown.clone());
@@ -275,7 +275,7 @@ fn new_params_wake_who_follows_the_lease_on_every_node() {
         terms.params.insert("name".into(), ParamRule::default());
         let rig = Rig::new(one.db.clone(), terms).await;
         let (lease, _) = rig.request(7200).await;
-        let live = Live::new(other.as_ref().unwrap_or(&one).db.clone());
+        let live = Live::new(other.as_ref().unwrap_or(&one).db.clone(), MAX_STALENESS);
         let (shutdown, seq) = (CancellationToken::new(), rig.lease(&lease).await.seq);
         let (_sender, readiness) = tokio::sync::watch::channel(Readiness::default());
         let follow = live.clone().run(readiness, shutdown.clone());

@@ -1,13 +1,14 @@
 //! A customer whose connection breaks: the same request is never made twice, and the key goes on
-//! with it later.
+//! with it later. And one who lets a command run for as long as the lease does.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, ChildStderr, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Stdio};
 
 use serde_json::Value;
 
 use crate::harness::cut::Cut;
 use crate::harness::daemon::{Shop, once};
+use crate::harness::wait::until;
 
 type Lines = std::io::Lines<BufReader<ChildStderr>>;
 
@@ -86,5 +87,74 @@ fn the_printed_key_goes_on_with_a_request_that_was_broken_off() {
         let (code, told) = other(&key);
         assert!(code == Some(1) && told.contains("idempotency_key_reused"), "{told}");
         assert_eq!(other("short").0, Some(2));
+    });
+}
+
+/// Runs a command with the lease; it is told where to pay on standard error.
+fn rent_to_run(shop: &Shop, script: &str) -> (Child, String) {
+    let (child, mut lines) = rent(shop, shop.url(), &["--exec", "sh", "-c", script]);
+    let address = next(&mut lines, "to ");
+    // It goes on telling: who writes into a closed pipe fails.
+    std::thread::spawn(move || lines.for_each(drop));
+    shop.node.send(&address, 7200);
+    shop.node.mine(1);
+    (child, address)
+}
+
+fn lines_of(child: &mut Child) -> std::io::Lines<BufReader<ChildStdout>> {
+    BufReader::new(child.stdout.take().expect("it is piped")).lines()
+}
+
+#[test]
+fn a_command_runs_with_a_token_that_is_kept_fresh_and_its_exit_code_is_ours() {
+    once(|shop| {
+        shop.stop();
+        shop.variables.push(("LEASEHOLD_TOKEN_TTL", "4s".into()));
+        shop.start();
+        let script = "stat -c %a \"$LEASEHOLD_TOKEN_FILE\"; echo \"$LEASEHOLD_LEASE\"; \
+            echo \"$LEASEHOLD_TOKEN\"; file=$LEASEHOLD_TOKEN_FILE; \
+            while [ \"$(cat \"$file\")\" = \"$LEASEHOLD_TOKEN\" ]; do sleep 0.05; done; \
+            cat \"$file\"; echo; echo \"$file\"; exit 7";
+        let (mut child, _) = rent_to_run(shop, script);
+        let mut lines = lines_of(&mut child);
+        let mut line = || lines.next().expect("a line").expect("text");
+        let passes = |token: &str| {
+            let (status, _) = shop.ask(reqwest::Method::GET, "/v1/gate/box", Some(token), None);
+            if status == 204 { Ok(()) } else { Err(status) }
+        };
+        let (mode, lease, first) = (line(), line(), line());
+        assert_eq!(mode, "600");
+        until("the first token to open the gate", || passes(&first));
+        let second = line();
+        assert_ne!(first, second);
+        until("the second token to open the gate", || passes(&second));
+        let file = line();
+        assert_eq!(child.wait().expect("our child").code(), Some(7));
+        assert!(!std::path::Path::new(&file).exists(), "nothing of it is left");
+        assert_eq!(shop.lease(&lease)["state"], "active");
+    });
+}
+
+#[test]
+fn a_command_is_ended_when_its_lease_is_and_one_that_is_not_there_is_refused_before_paying() {
+    once(|shop| {
+        let script = "trap 'echo asked to end; exit 9' TERM; echo runs; \
+            while :; do sleep 0.05; done";
+        let (mut child, _) = rent_to_run(shop, script);
+        let mut lines = lines_of(&mut child);
+        let mut line = || lines.next().expect("a line").expect("text");
+        assert_eq!(line(), "runs");
+        let key = std::fs::read_to_string(shop.folder().join("admin.key")).expect("it is there");
+        let (_, list) = shop.ask(reqwest::Method::GET, "/v1/admin/leases", Some(key.trim()), None);
+        let path = format!("/v1/admin/leases/{}/revoke", list["items"][0]["id"].as_str().unwrap());
+        let (status, _) = shop.ask(reqwest::Method::POST, &path, Some(key.trim()), None);
+        assert_eq!((status, line().as_str()), (200, "asked to end"));
+        assert_eq!(child.wait().expect("our child").code(), Some(9));
+
+        let known = leases(shop);
+        let words =
+            ["rent", "box", "2h", "--server", shop.url(), "--exec", "no-such-program", "-x"];
+        let refused = shop.command(&words).output().expect("the program starts");
+        assert_eq!((refused.status.code(), leases(shop)), (Some(2), known));
     });
 }

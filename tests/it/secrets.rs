@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Column as _, Row as _};
 
 use crate::harness::daemon::{Shop, each, once, once_with};
+use crate::harness::guarded::Visitor;
 use crate::harness::wait::until;
 
 /// Characters of a claim token or API key after its prefix.
@@ -99,7 +100,29 @@ fn as_a_customer(shop: &Shop, secrets: &mut Secrets) -> (String, String) {
         assert_eq!(status, if *token == wrong { 401 } else { 204 });
     }
     secrets.insert("its signature".into(), signature);
+    with_a_browser(shop, &lease, &new, secrets);
     (lease, new)
+}
+
+/// Makes a code for the gate, enters with it, once in vain and once with another one.
+fn with_a_browser(shop: &Shop, lease: &str, claim: &str, secrets: &mut Secrets) {
+    let made = shop.post(&format!("/v1/leases/{lease}/gate-code"), Some(claim), &json!({}));
+    let (code, url) = (text(&made["code"]), text(&made["url"]));
+    let mut browser = Visitor::browser();
+    let nobody = format!("cod_{}", "c5".repeat(SECRET_CHARACTERS / 2));
+    for (url, status) in [(url.replace(&code, &nobody), 401), (url.clone(), 303), (url, 401)] {
+        assert_eq!(browser.get(&url, &[]).status, status);
+    }
+    let gate = format!("{}/v1/gate/shared", shop.url());
+    assert_eq!(browser.get(&gate, &[]).status, 204);
+    let session = browser.cookies(shop.url())["leasehold"].clone();
+    let signature = session.rsplit('.').next().expect("it has parts").to_owned();
+    browser.cookies(shop.url()).insert("leasehold".into(), format!("x{session}"));
+    assert_eq!(browser.get(&gate, &[]).status, 401);
+    secrets.insert("a code for the gate".into(), code);
+    secrets.insert("a wrong code for the gate".into(), nobody);
+    secrets.insert("a gate session".into(), session);
+    secrets.insert("the signature of a gate session".into(), signature);
 }
 
 /// Uses API keys, a revoked one and a wrong one, and shows the server a lease token.
@@ -172,7 +195,7 @@ fn look_alike(text: &str) -> Option<String> {
         let part = rest.get(..SECRET_CHARACTERS)?;
         part.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7')).then(|| part[..4].into())
     };
-    ["clm_", "key_"].iter().find_map(|prefix| {
+    ["clm_", "key_", "cod_"].iter().find_map(|prefix| {
         text.match_indices(prefix).find_map(|(at, _)| secret(&text[at + prefix.len()..]))
     })
 }

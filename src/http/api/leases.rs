@@ -293,7 +293,11 @@ async fn add_invoice(
 }
 
 /// The lease, if its claim is held.
-async fn held(state: &HttpState, id: &str, holder: &Holder) -> Result<LeaseRow, Problem> {
+pub(super) async fn held(
+    state: &HttpState,
+    id: &str,
+    holder: &Holder,
+) -> Result<LeaseRow, Problem> {
     let row = read::lease(&state.db, id).await?;
     holder.must_hold(&row.claim)?;
     Ok(row)

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod admin;
 pub mod claims;
+pub mod enter;
 pub mod gate;
 pub mod health;
 pub mod invoices;
@@ -20,6 +21,7 @@ pub fn customers() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new()
         .merge(resources::router())
         .merge(leases::router())
+        .merge(enter::router())
         .merge(invoices::router())
         .merge(claims::router())
 }

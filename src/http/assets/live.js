@@ -11,7 +11,7 @@
     var known = shown !== null && String(JSON.parse(message.data).seq) === shown;
     shown = null;
     if (known) return;
-    fetch(location.pathname, { cache: "no-store" })
+    fetch(location.pathname + location.search, { cache: "no-store" })
       .then(function (answer) { return answer.text(); })
       .then(function (text) {
         var next = new DOMParser().parseFromString(text, "text/html");

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::{Map, Value};
 
 use super::show::{ResourcePage, claim_cookie, token_for};
-use super::{Wrong, cookie_name, is_https, render};
+use super::{Wrong, cookie_name, destination, is_https, render};
 use crate::app::act_on_lease::{ActOnLease, Action};
 use crate::app::add_invoice::{AddInvoice, Ask};
 use crate::app::request_lease::RequestLease;
@@ -16,6 +16,8 @@ use crate::app::{AppError, Code, Refusal, read};
 use crate::db;
 use crate::domain::bearer::token_hash;
 use crate::domain::ids::LeaseId;
+use crate::domain::site::{escaped, to_query};
+use crate::http::api::enter::make_code;
 use crate::http::auth::Holder;
 use crate::http::create::Creating;
 use crate::http::json::{Form, Path};
@@ -59,7 +61,7 @@ pub(super) async fn request(
     let creating = Creating::new(&state, &HeaderMap::new(), "/resources", holder.as_ref(), &[])?;
     match ask(&state, source, &id, &form, &creating).await {
         Ok(invoice) => {
-            let mut response = Redirect::to(&format!("/checkout/{invoice}")).into_response();
+            let mut response = to_checkout(&invoice, &form);
             if let Some(token) = creating.token() {
                 set_cookie(&state, &mut response, token)?;
             }
@@ -67,6 +69,7 @@ pub(super) async fn request(
         }
         Err(AppError::Refused(refusal)) if refusal.code != Code::UnknownResource => {
             let mut page = ResourcePage::load(&state, &id).await?;
+            page.to = destination(form.get("to").cloned());
             page.minutes = form.get("minutes").cloned().unwrap_or_default();
             for param in &mut page.params {
                 let sent = form.get(&format!("param.{}", param.name));
@@ -80,6 +83,12 @@ pub(super) async fn request(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The checkout leads on to where the visitor wanted to go.
+fn to_checkout(invoice: &str, form: &HashMap<String, String>) -> Response {
+    let to = destination(form.get("to").cloned());
+    Redirect::to(&format!("/checkout/{invoice}{}", to_query(to.as_deref()))).into_response()
 }
 
 async fn ask(
@@ -144,7 +153,32 @@ pub(super) async fn more(
     };
     let outcome = state.db.write(item).await?;
     let invoice = outcome.body["invoice"]["id"].as_str().unwrap_or_default();
-    Ok(Redirect::to(&format!("/checkout/{invoice}")).into_response())
+    Ok(to_checkout(invoice, &form))
+}
+
+/// Refuses who does not have the claim in the cookie.
+async fn must_hold(state: &HttpState, headers: &HeaderMap, claim: &str) -> Result<(), Wrong> {
+    if token_for(state, headers, claim).await?.is_some() {
+        return Ok(());
+    }
+    let detail = "this browser does not have the claim token of this lease";
+    Err(Refusal::new(Code::Forbidden, detail).into())
+}
+
+/// Goes into the guarded site, to where the visitor wanted to go; needs the claim in the cookie.
+pub(super) async fn open(
+    State(state): State<HttpState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    Sent(form): Sent,
+) -> Result<Response, Wrong> {
+    let row = read::lease(&state.db, &id).await?;
+    must_hold(&state, &headers, &row.claim).await?;
+    let mut url = make_code(&state, &row).await?.url;
+    if let Some(to) = destination(form.get("to").cloned()) {
+        url.push_str(&format!("&to={}", escaped(&to)));
+    }
+    Ok(Redirect::to(&url).into_response())
 }
 
 /// Gives a lease back; needs the claim in the cookie.
@@ -154,10 +188,7 @@ pub(super) async fn give_back(
     headers: HeaderMap,
 ) -> Result<Response, Wrong> {
     let row = read::lease(&state.db, &id).await?;
-    if token_for(&state, &headers, &row.claim).await?.is_none() {
-        let detail = "this browser does not have the claim token of this lease";
-        return Err(Refusal::new(Code::Forbidden, detail).into());
-    }
+    must_hold(&state, &headers, &row.claim).await?;
     let (lease, action) = (lease_id(&id)?, Action::Return);
     state.db.write(ActOnLease { ground: state.ground(), lease, action, actor: None }).await?;
     state.live.caught_up().await;

@@ -11,12 +11,21 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use tower_http::set_header::SetResponseHeaderLayer;
 
+use super::json::Query;
 use super::{HttpState, Problem};
+use crate::domain::site::is_destination;
 
 /// Only what is ours: no script or style in the page, nothing from another host.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     connect-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
     frame-ancestors 'none'";
+
+/// The same for a page with a form that leads on to `site`: browsers hold the redirect after a form
+/// to `form-action`, too.
+fn policy_with_forms_to(site: &str) -> Result<HeaderValue, Problem> {
+    let policy = POLICY.replace("form-action 'self'", &format!("form-action 'self' {site}"));
+    HeaderValue::from_str(&policy).map_err(|_| Problem::internal())
+}
 
 /// The name of the cookie that keeps the claim token in the browser. With its prefix a browser
 /// takes it from this very host only (RFC 6265bis section 4.1.3.2): a sibling host could otherwise
@@ -39,6 +48,7 @@ pub fn router() -> Router<HttpState> {
         .route("/checkout/{id}", get(show::checkout))
         .route("/leases/{id}", get(show::lease))
         .route("/leases/{id}/more", post(act::more))
+        .route("/leases/{id}/open", post(act::open))
         .route("/leases/{id}/return", post(act::give_back))
         .route("/assets/style.css", get(style))
         .route("/assets/live.js", get(script))
@@ -47,6 +57,23 @@ pub fn router() -> Router<HttpState> {
             header::CACHE_CONTROL,
             HeaderValue::from_static("no-store"),
         ))
+}
+
+/// Where in a guarded site a visitor wanted to go, before being sent here to pay.
+#[derive(serde::Deserialize)]
+struct Wanted {
+    to: Option<String>,
+}
+
+/// What is no path of a site is as if it was not there.
+fn destination(to: Option<String>) -> Option<String> {
+    to.filter(|to| is_destination(to))
+}
+
+impl Wanted {
+    fn from_query(Query(wanted): Query<Self>) -> Option<String> {
+        destination(wanted.to)
+    }
 }
 
 async fn style() -> impl IntoResponse {

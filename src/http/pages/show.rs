@@ -2,10 +2,10 @@
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, header};
 use axum::response::Response;
 
-use super::{Wrong, cookie_name, render};
+use super::{Wanted, Wrong, cookie_name, render};
 use crate::app::read::{self, ResourceView};
 use crate::app::view::{self, CreditView};
 use crate::db;
@@ -13,10 +13,15 @@ use crate::domain::bearer::token_hash;
 use crate::domain::invoice::InvoiceStatus;
 use crate::domain::lease::snapshot::LeaseState;
 use crate::domain::resource::ParamRule;
+use crate::domain::site::to_query;
 use crate::domain::uri::{btc_text, payment_uri_for_qr, sat_text};
-use crate::http::json::Path;
+use crate::http::cookies;
+use crate::http::json::{Path, Query};
 use crate::http::{HttpState, Problem};
 use crate::qr;
+
+/// So many leases of a browser are looked through for one of a resource.
+const MOST_MINE: u32 = 100;
 
 /// A resource in words.
 pub(super) struct ResourceWords {
@@ -83,6 +88,10 @@ pub(super) struct ResourcePage {
     pub(super) params: Vec<Param>,
     pub(super) minutes: String,
     pub(super) problem: Option<String>,
+    /// Where in its site the visitor wants to go.
+    pub(super) to: Option<String>,
+    /// Leases of it that this browser has, with `?to=` for a link.
+    mine: Vec<(String, String)>,
 }
 
 impl ResourcePage {
@@ -97,15 +106,39 @@ impl ResourcePage {
             .collect();
         let resource = ResourceWords::from(view);
         let minutes = resource.least_minutes.max(60).min(resource.most_minutes).to_string();
-        Ok(Self { resource, params, minutes, problem: None })
+        Ok(Self { resource, params, minutes, problem: None, to: None, mine: Vec::new() })
+    }
+
+    /// Finds the leases of it that this browser has: nobody shall pay twice to come in again.
+    async fn find_mine(&mut self, state: &HttpState, headers: &HeaderMap) -> Result<(), Wrong> {
+        let Some(token) = claim_cookie(state, headers) else { return Ok(()) };
+        let mut conn = state.db.read().await?;
+        let claim = db::claim::find_by_hash(&mut conn, &token_hash(&token)).await?;
+        let Some(claim) = claim else { return Ok(()) };
+        let all = db::lease::list_of_claim(&mut conn, &claim.id, None, MOST_MINE).await?;
+        let now = state.clock.now();
+        let query = to_query(self.to.as_deref());
+        self.mine = all
+            .into_iter()
+            .filter(|row| row.facts.resource == self.resource.id)
+            .map(|row| (row.doc.standing.at(now).state, row.facts.id.to_string()))
+            .filter(|(state, _)| matches!(state, LeaseState::Active | LeaseState::Grace))
+            .map(|(_, id)| (id, query.clone()))
+            .collect();
+        Ok(())
     }
 }
 
 pub(super) async fn resource(
     State(state): State<HttpState>,
     Path(id): Path<String>,
+    wanted: Query<Wanted>,
+    headers: HeaderMap,
 ) -> Result<Response, Wrong> {
-    Ok(render(&ResourcePage::load(&state, &id).await?))
+    let mut page = ResourcePage::load(&state, &id).await?;
+    page.to = Wanted::from_query(wanted);
+    page.find_mine(&state, &headers).await?;
+    Ok(render(&page))
 }
 
 struct PaymentWords {
@@ -133,12 +166,15 @@ struct Checkout {
     payments: Vec<PaymentWords>,
     expires: String,
     lease: String,
+    /// `?to=…`, or nothing.
+    query: String,
     faucet: bool,
 }
 
 pub(super) async fn checkout(
     State(state): State<HttpState>,
     Path(id): Path<String>,
+    wanted: Query<Wanted>,
 ) -> Result<Response, Wrong> {
     let row = read::invoice(&state.db, &id).await?;
     let view = view::invoice(&row, &state.scene());
@@ -182,6 +218,7 @@ pub(super) async fn checkout(
         uri: view.uri,
         expires: view.expires_at.to_string(),
         lease: view.lease,
+        query: to_query(Wanted::from_query(wanted).as_deref()),
         faucet: state.faucet,
         id,
     }))
@@ -203,6 +240,10 @@ struct LeasePage {
     credits: Vec<CreditWords>,
     extends: bool,
     holds: bool,
+    /// The guarded site, when the holder may go in.
+    site: Option<String>,
+    /// Where in it the visitor wants to go.
+    to: Option<String>,
     claim: Option<String>,
 }
 
@@ -228,10 +269,7 @@ impl From<&CreditView> for CreditWords {
 
 /// The claim token in the browser's cookie.
 pub(super) fn claim_cookie(state: &HttpState, headers: &HeaderMap) -> Option<String> {
-    let all = headers.get_all(axum::http::header::COOKIE).into_iter();
-    let pairs = all.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(';'));
-    let mut found = pairs.filter_map(|pair| pair.trim().split_once('='));
-    found.find(|(name, _)| *name == cookie_name(state)).map(|(_, value)| value.to_owned())
+    cookies::values(headers, cookie_name(state)).next().map(str::to_owned)
 }
 
 /// The cookie's token, if it manages `claim`.
@@ -249,10 +287,12 @@ pub(super) async fn token_for(
 pub(super) async fn lease(
     State(state): State<HttpState>,
     Path(id): Path<String>,
+    wanted: Query<Wanted>,
     headers: HeaderMap,
 ) -> Result<Response, Wrong> {
     let row = read::lease(&state.db, &id).await?;
     let claim = token_for(&state, &headers, &row.claim).await?;
+    let site = site(&state, &row.facts.resource).await?;
     let view = view::lease(&row, &state.scene());
     let headline = match view.state {
         LeaseState::Unfunded => "Waits for payment",
@@ -262,7 +302,10 @@ pub(super) async fn lease(
         LeaseState::Ended => "Over",
         LeaseState::Suspended => "Stopped by the operator; time stands still",
     };
-    Ok(render(&LeasePage {
+    // Of every state: the page changes while it is open, its policy does not.
+    let policy = site.as_deref().map(super::policy_with_forms_to);
+    let site = site.filter(|_| claim.is_some() && view.state == LeaseState::Active);
+    let mut response = render(&LeasePage {
         seq: view.seq,
         resource: view.resource,
         headline: headline.into(),
@@ -275,7 +318,19 @@ pub(super) async fn lease(
         credits: view.credits.iter().map(Into::into).collect(),
         extends: view.end_reason.is_none_or(crate::domain::lease::EndReason::may_start_again),
         holds: claim.is_some(),
+        site,
+        to: Wanted::from_query(wanted),
         claim,
         id,
-    }))
+    });
+    if let Some(policy) = policy {
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy?);
+    }
+    Ok(response)
+}
+
+/// The site that a resource's gate guards.
+async fn site(state: &HttpState, resource: &str) -> Result<Option<String>, Wrong> {
+    let found = db::terms::find(&mut state.db.read().await?, resource).await?;
+    Ok(found.and_then(|found| found.terms.terms.site))
 }

@@ -36,7 +36,7 @@ fn a_lease_that_did_not_change_is_not_sent_again() {
 }
 
 /// Runs `body` while the log is followed.
-async fn followed(desk: &Desk, body: impl Future<Output = ()>) {
+pub(super) async fn followed(desk: &Desk, body: impl Future<Output = ()>) {
     let state = &desk.state;
     let (live, open) = (state.live.clone(), tokio_util::sync::CancellationToken::new());
     let run = live.run(state.readiness.clone(), open);

@@ -30,6 +30,7 @@ use crate::domain::resource::tests::gpu;
 use crate::http::{self, HttpState, limits, source};
 use crate::keys::Keys;
 use crate::live::Live;
+use crate::live::gate::MAX_STALENESS;
 use crate::payout::{Batcher, Rules};
 use crate::worker::rig::Rig;
 
@@ -116,7 +117,7 @@ impl Desk {
             token_ttl_s: 300,
             sources: Arc::new(source::Sources::default()),
             limits: Arc::new(limits::Limits::new(1000)),
-            live: Live::new(rig.db.clone()),
+            live: Live::new(rig.db.clone(), MAX_STALENESS),
             kept: Arc::default(),
             streams: Arc::default(),
             rescan: crate::app::rescan::channel().0,

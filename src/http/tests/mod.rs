@@ -3,10 +3,12 @@
 
 mod access;
 mod desk;
+mod enter;
 mod lists;
 mod pages;
 mod refusals;
 mod secrets;
 mod serve;
 mod shop;
+mod ssh;
 mod webhooks;

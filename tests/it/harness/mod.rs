@@ -5,12 +5,15 @@
 
 pub mod bitcoind;
 pub mod books;
+pub mod browser;
 pub mod cut;
 pub mod daemon;
+pub mod guarded;
 pub mod pair;
 pub mod payouts;
 pub mod peers;
 mod rpc;
 pub mod signer;
+pub mod sshd;
 pub mod wait;
 pub mod webhook_sink;

@@ -8,6 +8,7 @@ mod leases;
 mod payments;
 mod payouts;
 pub(super) mod rescan;
+mod ssh_keys;
 mod webhooks;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -25,4 +26,5 @@ pub(super) fn router() -> OpenApiRouter<HttpState> {
         .merge(rescan::router())
         .merge(webhooks::router())
         .merge(deliveries::router())
+        .merge(ssh_keys::router())
 }

@@ -259,7 +259,8 @@ impl Drop for Bitcoind {
     }
 }
 
-fn free_port() -> u16 {
+/// A port that nobody uses at the moment.
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap().port()
 }
 

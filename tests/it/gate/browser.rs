@@ -1,0 +1,41 @@
+//! The whole way with a real browser, which holds forms, redirects and cookies to its own rules.
+
+use crate::harness::browser::Browser;
+use crate::harness::guarded::nginx;
+use crate::harness::peers::left_out;
+use crate::harness::wait::until;
+
+use super::proxies::{guarded, pay};
+
+#[test]
+fn chromium_is_led_to_the_checkout_and_after_paying_into_the_site() {
+    if left_out("browser") || left_out("nginx") {
+        return;
+    }
+    guarded(nginx, |shop, proxy| {
+        let browser = Browser::start();
+        let wanted = format!("{}/in/side?a=1&b=2", proxy.url);
+        browser.go(&wanted);
+        assert!(browser.url().starts_with(&format!("{}/resources/shared?to=", shop.url())));
+        browser.click("//button[text()='Ask for it']");
+        let invoice = until("the checkout", || {
+            let url = browser.url();
+            let id = url.split_once("/checkout/").map(|(_, rest)| rest.to_owned());
+            id.and_then(|id| Some(id.split_once('?')?.0.to_owned())).ok_or(url)
+        });
+        let invoice = shop.invoice(&invoice);
+        let word = |name: &str| invoice[name].as_str().expect("text").to_owned();
+        browser.click("//a[text()='The lease']");
+        let amount_sat = invoice["amount_sat"].as_u64().expect("a number");
+        // The page shows by itself that it is paid.
+        pay(shop, &word("address"), amount_sat, &word("lease"));
+        browser.click("//button[text()='Open it']");
+        let inside = until("the site", || {
+            let (url, source) = (browser.url(), browser.source());
+            if url == wanted { Ok(source) } else { Err((url, source)) }
+        });
+        assert!(inside.contains("inside /in/side?a=1&amp;b=2"), "{inside}");
+        browser.go(&format!("{}/elsewhere", proxy.url));
+        assert!(browser.source().contains("inside /elsewhere"));
+    });
+}
