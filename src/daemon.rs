@@ -44,6 +44,7 @@ use crate::settings::Problems;
 use crate::webhook;
 use crate::worker::deliver::Deliver;
 use crate::worker::follow::{Follow, Settings};
+use crate::worker::provision::{Caller, ForgetClaims};
 use crate::worker::recover::Reach;
 use crate::worker::wallet::Keeper;
 use crate::worker::{self, housekeeping, run_every, send_again};
@@ -123,6 +124,10 @@ impl Daemon {
         let mut after = String::new();
         while let Some(last) = db.write(JudgeNext { ground: ground.clone(), after }).await? {
             after = last;
+        }
+        if matches!(config.database, config::Database::Sqlite(_)) {
+            // Nobody else has it open.
+            db.write(ForgetClaims).await?;
         }
         let shop = Arc::new(Shop {
             policy: config.policy.clone(),
@@ -216,7 +221,19 @@ impl Daemon {
             async move { housekeeping::step(&db, &clock).await }.boxed()
         };
         let shutdown = self.shutdown.clone();
+        self.spawn_caller();
         self.spawn(run_every("housekeeping", Duration::from_secs(3600), shutdown, step));
+    }
+
+    fn spawn_caller(&mut self) {
+        let caller = Caller {
+            db: self.db.clone(),
+            clock: self.clock.clone(),
+            policy: Arc::new(self.config.policy.clone()),
+            readiness: self.readiness.clone(),
+            home: self.config.catalog.parent().unwrap_or(Path::new(".")).to_owned(),
+        };
+        self.spawn(caller.run(self.shutdown.clone()));
     }
 
     fn spawn_keeper(&mut self, state: WalletSender) {

@@ -16,6 +16,7 @@ pub mod live;
 #[cfg(test)]
 mod outside;
 pub mod payout;
+pub mod provision;
 pub mod qr;
 mod settings;
 pub mod webhook;

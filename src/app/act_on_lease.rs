@@ -53,7 +53,12 @@ impl WriteItem for ActOnLease {
 
     async fn run(&self, tx: &mut Tx) -> Result<LeaseRow, AppError> {
         let row = get_lease(tx, &self.lease).await?;
-        let Some(what) = self.what(&row.doc.standing)? else { return Ok(row) };
+        let Some(mut what) = self.what(&row.doc.standing)? else { return Ok(row) };
+        // Whoever ends what cannot be made ready ends a failure.
+        let fails = row.doc.provisioner_error && row.doc.standing.phase == Phase::Provisioning;
+        if fails && matches!(what, What::Returned | What::Revoked) {
+            what = What::Failed;
+        }
         let settled = settle(tx, &self.ground, &self.lease, Some(what)).await?;
         if let Some(actor) = &self.actor {
             let entry = (actor.as_str(), self.action.as_str(), self.lease.as_str(), "");

@@ -2,13 +2,17 @@
 
 use serde_json::{Map, Value};
 
+use crate::db::action::NewAction;
 use crate::db::lease::LeaseRow;
 use crate::db::{self, Tx, WriteItem};
+use crate::domain::fulfil::Action;
 use crate::domain::ids::LeaseId;
 use crate::domain::lease::fold::Phase;
 use crate::domain::params::check_params;
+use crate::domain::time::Timestamp;
 
 use super::add_invoice::{get_lease, over};
+use super::settle::action_id;
 use super::{AppError, Refusal};
 
 /// Replaces the parameters of a lease, checked against the terms it keeps.
@@ -17,6 +21,8 @@ pub struct ChangeParams {
     pub lease: LeaseId,
     /// All of its parameters, as they shall be.
     pub params: Map<String, Value>,
+    /// The clock.
+    pub now: Timestamp,
 }
 
 impl WriteItem for ChangeParams {
@@ -39,8 +45,32 @@ impl WriteItem for ChangeParams {
             return Ok(row);
         }
         db::lease::set_params(tx.conn(), &self.lease, &params).await?;
+        self.tell_provisioner(tx, &row).await?;
         // The log has no event for it: params are never in one.
         tx.touch(&self.lease);
         Ok(LeaseRow { params, seq: row.seq + 1, ..row })
+    }
+}
+
+impl ChangeParams {
+    /// A provisioner that knows the lease hears of it, unless it was not called yet.
+    async fn tell_provisioner(&self, tx: &mut Tx, row: &LeaseRow) -> Result<(), AppError> {
+        let (told, subject) = (&row.doc.told, self.lease.as_str());
+        let generation = row.doc.standing.generation;
+        let known = told.generation > 0 && told.generation == generation && !told.over;
+        if !known || !db::action::was_tried(tx.conn(), subject, generation).await? {
+            return Ok(());
+        }
+        let action = Action::Update;
+        db::action::supersede(tx.conn(), subject, generation, Some(action), self.now).await?;
+        let new = NewAction {
+            subject,
+            resource: &row.facts.resource,
+            unit: row.unit.as_deref(),
+            generation,
+            action,
+        };
+        db::action::insert(tx.conn(), &action_id(), &new, self.now).await?;
+        Ok(())
     }
 }

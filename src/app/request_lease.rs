@@ -11,6 +11,7 @@ use crate::db::lease::{LeaseDoc, LeaseRow, Next};
 use crate::db::terms::Resource;
 use crate::db::{self, Tx, WriteItem};
 use crate::domain::event::EventKind;
+use crate::domain::fulfil::Told;
 use crate::domain::ids::LeaseId;
 use crate::domain::invoice::{Invoice, Purpose};
 use crate::domain::lease::Lease;
@@ -235,6 +236,8 @@ impl RequestLease {
                 no_hold: unit.is_none() && terms.terms.access == Access::Exclusive,
                 booked: Books::default(),
                 accounts: Vec::new(),
+                told: Told::default(),
+                provisioner_error: false,
             },
             unit,
         }

@@ -247,6 +247,7 @@ pub fn lease(row: &LeaseRow, scene: &Scene<'_>) -> LeaseView {
         (LeaseFlag::AtRisk, row.doc.at_risk),
         (LeaseFlag::Reversed, look.reversed),
         (LeaseFlag::NoHold, row.doc.no_hold),
+        (LeaseFlag::ProvisionerError, row.doc.provisioner_error),
     ];
     let credits = standing.credits.iter().zip(&row.doc.credit_states);
     LeaseView {

@@ -107,6 +107,17 @@ fn tier(tier: &Tier) -> String {
 fn provisioner_text(provisioner: &Provisioner) -> String {
     match provisioner {
         Provisioner::None => "{ kind = \"none\" }".into(),
+        Provisioner::Exec { command, timeout_s } => {
+            let timeout = duration_text(*timeout_s);
+            format!("{{ kind = \"exec\", command = {command:?}, timeout = {timeout:?} }}")
+        }
+        Provisioner::Http { url, secret_file, timeout_s } => {
+            let timeout = duration_text(*timeout_s);
+            format!(
+                "{{ kind = \"http\", url = {url:?}, secret_file = {secret_file:?}, \
+                 timeout = {timeout:?} }}"
+            )
+        }
     }
 }
 
@@ -116,7 +127,7 @@ fn ssh_text(ssh: &Ssh) -> String {
 }
 
 fn rule(rule: &ParamRule) -> String {
-    let ParamRule { required, max_length, format } = rule;
+    let ParamRule { required, max_length, pattern, format } = rule;
     let format = format.map(|format| match format {
         ParamFormat::SshPublicKey => "ssh-public-key",
         ParamFormat::Hostname => "hostname",
@@ -125,6 +136,7 @@ fn rule(rule: &ParamRule) -> String {
     let parts = [
         Some(format!("required = {required}")),
         max_length.map(|n| format!("max_length = {n}")),
+        pattern.as_ref().map(|pattern| format!("pattern = {pattern:?}")),
         format.map(|name| format!("format = {name:?}")),
     ];
     format!("{{ {} }}", list(parts.into_iter().flatten()))

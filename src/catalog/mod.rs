@@ -4,6 +4,7 @@
 
 mod change;
 mod doors;
+mod provisioner;
 mod resource;
 #[cfg(test)]
 mod tests;

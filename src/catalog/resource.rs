@@ -4,9 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::doors;
+use crate::domain::params::whole;
 use crate::domain::price::Price;
-use crate::domain::resource::{Access, ParamFormat, ParamRule, Provisioner, Terms, Tier};
+use crate::domain::resource::{Access, ParamFormat, ParamRule, Terms, Tier};
 use crate::settings::{Fields, duration_text};
+
+use super::provisioner;
 
 /// What is said about keys of parts that this version does not have.
 pub(super) const NOT_HERE: &str = "is not available in this version; remove it";
@@ -26,6 +29,7 @@ const MOST_SAT: u64 = 21_000_000 * 100_000_000;
 const MOST_UNITS: u32 = 10_000;
 const MOST_NAME: usize = 63;
 const MOST_PARAM_LENGTH: u32 = 16_384;
+const MOST_PATTERN: usize = 500;
 const MIN_DURATION_S: u64 = 600;
 const MAX_DURATION_S: u64 = 30 * 86_400;
 const GRACE_S: u64 = 600;
@@ -56,7 +60,7 @@ pub(super) fn terms(mut fields: Fields<'_>) -> Option<Terms> {
     let max_unpaid_holds = max_unpaid_holds(&mut fields, access.as_ref(), units.len());
     let refund_unused = fields.flag("refund_unused", true);
     let params = params(&mut fields);
-    provisioner(&mut fields);
+    let provisioner = provisioner::provisioner(&mut fields);
     let site = doors::site(&mut fields);
     let ssh = doors::ssh(&mut fields, access.as_ref(), &params);
     for key in NOT_HERE_KEYS {
@@ -78,7 +82,7 @@ pub(super) fn terms(mut fields: Fields<'_>) -> Option<Terms> {
         max_unpaid_holds,
         refund_unused,
         params,
-        provisioner: Provisioner::None,
+        provisioner,
         site,
         ssh,
     })
@@ -251,7 +255,7 @@ fn params(fields: &mut Fields<'_>) -> BTreeMap<String, ParamRule> {
             continue;
         }
         let Some(mut rule) =
-            table.table(&name, "a table of required, max_length and format; {} for none")
+            table.table(&name, "a table of required, max_length, pattern and format; {} for none")
         else {
             continue;
         };
@@ -268,6 +272,11 @@ fn param_rule(rule: &mut Fields<'_>) -> ParamRule {
     let max_length = rule.take("max_length", allowed, |given| {
         u32::try_from(given.whole()?).ok().filter(|n| (1..=MOST_PARAM_LENGTH).contains(n))
     });
+    let allowed = "a regular expression for the whole text such as \"[a-z0-9-]+\"";
+    let pattern = rule.take("pattern", allowed, |given| {
+        let text = given.text()?;
+        (text.len() <= MOST_PATTERN && whole(text).is_ok()).then(|| text.to_owned())
+    });
     let allowed = "\"ssh-public-key\", \"hostname\" or \"wireguard-public-key\"";
     let format = rule.take("format", allowed, |given| match given.text()? {
         "ssh-public-key" => Some(ParamFormat::SshPublicKey),
@@ -275,27 +284,5 @@ fn param_rule(rule: &mut Fields<'_>) -> ParamRule {
         "wireguard-public-key" => Some(ParamFormat::WireguardPublicKey),
         _ => None,
     });
-    ParamRule { required, max_length, format }
-}
-
-fn provisioner(fields: &mut Fields<'_>) {
-    let Some(mut table) = fields.table("provisioner", "a table such as { kind = \"none\" }") else {
-        return;
-    };
-    if !table.has("kind") {
-        table.missing("kind", "\"none\"");
-    }
-    let later = table.take("kind", "\"none\"", |given| match given.text()? {
-        "none" => Some(None),
-        kind @ ("exec" | "http") => Some(Some(kind.to_owned())),
-        _ => None,
-    });
-    match later {
-        Some(Some(kind)) => {
-            let message = format!("found {kind:?}, which {NOT_HERE} or use kind = \"none\"");
-            table.wrong("kind", message);
-        }
-        // Its other keys would only be reported as unknown.
-        _ => table.finish(),
-    }
+    ParamRule { required, max_length, pattern, format }
 }

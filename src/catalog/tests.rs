@@ -1,6 +1,6 @@
 use super::*;
 use crate::domain::price::Price;
-use crate::domain::resource::{Access, ParamFormat, Tier};
+use crate::domain::resource::{Access, ParamFormat, Provisioner, Tier};
 
 const LEAST: &str = "[[resource]]\nid = \"a\"\naccess = \"exclusive\"\ncapacity = 5\n\
                      price = { sat = 500, per = \"1h\" }\n";
@@ -218,13 +218,37 @@ fn what_this_version_does_not_have_is_refused_by_name() {
     assert_eq!(round, ["c.toml: resource a: round: is not available in this version; remove it"]);
     let hook = wrong(&format!("{LEAST}[[webhook]]\nurl = \"https://example.org\"\n"));
     assert_eq!(hook, ["c.toml: webhook: is not available in this version; remove it"]);
-    for kind in ["exec", "http"] {
-        let keys = format!("provisioner = {{ kind = \"{kind}\", command = [\"/bin/x\"] }}");
-        let found = wrong(&with(&keys));
-        assert_eq!(found.len(), 1, "{found:#?}");
-        assert!(found[0].contains("provisioner.kind") && found[0].contains("not available"));
-    }
     assert_eq!(good(&with("provisioner = { kind = \"none\" }")), good(LEAST));
+}
+
+#[test]
+fn a_provisioner_is_a_command_or_an_address_with_a_secret() {
+    let of = |keys: &str| with(&format!("provisioner = {{ {keys} }}"));
+    let exec = good(&of("kind = \"exec\", command = [\"/bin/x\", \"-v\"], timeout = \"5m\""));
+    let command = vec!["/bin/x".to_owned(), "-v".into()];
+    assert_eq!(exec[0].provisioner, Provisioner::Exec { command, timeout_s: 300 });
+    let http = good(&of("kind = \"http\", url = \"http://127.0.0.1:9/x\", secret_file = \"s\""));
+    let (url, secret_file) = ("http://127.0.0.1:9/x".to_owned(), "s".to_owned());
+    assert_eq!(http[0].provisioner, Provisioner::Http { url, secret_file, timeout_s: 60 });
+    for (keys, key) in [
+        ("command = [\"/bin/x\"]", "kind"),
+        ("kind = \"shell\"", "kind"),
+        ("kind = \"exec\"", "command"),
+        ("kind = \"exec\", command = []", "command"),
+        ("kind = \"exec\", command = [\"x\"]", "command"),
+        ("kind = \"exec\", command = \"/bin/x -v\"", "command"),
+        ("kind = \"exec\", command = [\"/bin/x\"], timeout = \"0s\"", "timeout"),
+        ("kind = \"exec\", command = [\"/bin/x\"], timeout = \"2h\"", "timeout"),
+        ("kind = \"exec\", command = [\"/bin/x\"], url = \"http://a.example\"", "url"),
+        ("kind = \"http\", url = \"http://a.example\"", "secret_file"),
+        ("kind = \"http\", url = \"ftp://a.example\", secret_file = \"s\"", "url"),
+        ("kind = \"http\", url = \"http://u:p@a.example\", secret_file = \"s\"", "url"),
+    ] {
+        let found = wrong(&of(keys));
+        assert_eq!(found.len(), 1, "{keys}: {found:#?}");
+        let path = format!("c.toml: resource a: provisioner.{key}: ");
+        assert!(found[0].starts_with(&path), "{keys}: {}", found[0]);
+    }
 }
 
 #[test]

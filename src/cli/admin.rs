@@ -68,6 +68,12 @@ pub enum Lease {
     Suspend(Id),
     /// Let a suspended lease go on
     Resume(Id),
+    /// Try again at once what its provisioner could not do
+    Retry(Id),
+    /// Hold its unit for taken back though the release failed
+    ForceRelease(Id),
+    /// What provisioners were told, newest first; --state failing is what needs a look
+    Actions(List),
 }
 
 /// What can be done with invoices and payments.
@@ -187,6 +193,9 @@ pub(super) async fn lease(args: Args<Lease>, global: &Global, output: &Output) -
         Lease::Revoke(id) => act(id, "revoke").await?,
         Lease::Suspend(id) => act(id, "suspend").await?,
         Lease::Resume(id) => act(id, "resume").await?,
+        Lease::Retry(id) => act(id, "retry").await?,
+        Lease::ForceRelease(id) => act(id, "force-release").await?,
+        Lease::Actions(list) => client.get(&page("actions", &list)).await?,
     };
     output.answer(&Shown(answer))
 }

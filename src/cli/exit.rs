@@ -22,7 +22,7 @@ pub enum Exit {
     TryAgain(anyhow::Error),
     /// All that is to be said was printed already; code 1.
     Said,
-    /// A command that was run for the user ended with this code.
+    /// The same with the code of another program.
     Code(u8),
 }
 

@@ -98,6 +98,9 @@ pub enum Command {
     Audit,
     /// Copy the database into a new file, beside a running server
     Backup(backup::Args),
+    /// The parent of a provisioner's command
+    #[command(hide = true)]
+    ProvisionGuard(crate::provision::guard::Args),
     /// Print the description of the HTTP API
     Openapi,
     /// Print a completion script for a shell
@@ -141,6 +144,10 @@ impl Cli {
             Command::Rescan(args) => rescan::run(args, &self.global, &output).await,
             Command::Audit => audit::run(&self.global, &output).await,
             Command::Backup(args) => backup::run(args, &self.global, &output).await,
+            Command::ProvisionGuard(args) => match crate::provision::guard::run(&args) {
+                0 => Ok(()),
+                code => Err(Exit::Code(code)),
+            },
             Command::Openapi => openapi::run(&output),
             Command::Completions(args) => completions::run(args, &output),
         }

@@ -12,7 +12,7 @@ use serde_json::Value;
 pub(super) struct Shown(pub Value);
 
 /// What a line of a list shows, of what is there.
-const COLUMNS: [&str; 21] = [
+const COLUMNS: [&str; 25] = [
     "id",
     "seq",
     "at",
@@ -24,7 +24,9 @@ const COLUMNS: [&str; 21] = [
     "name",
     "scopes",
     "resource",
+    "lease",
     "unit",
+    "action",
     "state",
     "status",
     "attempts",
@@ -32,6 +34,8 @@ const COLUMNS: [&str; 21] = [
     "amount_sat",
     "waits_for",
     "paid_until",
+    "attempt",
+    "failure",
     "fate",
     "revoked_at",
 ];

@@ -132,6 +132,7 @@ fn every_key_of_the_file_is_taken() {
         zero_conf_min_feerate_msat: 5000,
         payout_confirmations: 12,
         min_payout_sat: 5000,
+        failed_for_s: 72 * 3600,
     };
     assert_eq!(config.policy, policy);
     assert_eq!(config.payouts.fee_policy, FeePolicy::Sender);

@@ -8,6 +8,7 @@ pub use super::list::Filter;
 use super::list::Newest;
 use super::row::{Row, doc, int};
 use super::{Conn, DbError};
+use crate::domain::fulfil::Told;
 use crate::domain::ids::LeaseId;
 use crate::domain::lease::Lease;
 use crate::domain::lease::books::Books;
@@ -35,6 +36,12 @@ pub struct LeaseDoc {
     /// What is owed of it to whom, and what was paid.
     #[serde(default)]
     pub accounts: Vec<Account>,
+    /// What its provisioner knows once it has done all that it was told.
+    #[serde(default)]
+    pub told: Told,
+    /// True while its provisioner fails.
+    #[serde(default)]
+    pub provisioner_error: bool,
 }
 
 impl LeaseDoc {
@@ -322,6 +329,22 @@ pub async fn record(
     .bind(doc(projection))
     .execute(&mut *conn)
     .await?;
+    Ok(())
+}
+
+/// Notes whether its provisioner fails.
+pub async fn set_provisioner_error(
+    conn: &mut Conn,
+    row: &LeaseRow,
+    fails: bool,
+) -> Result<(), DbError> {
+    let projection = LeaseDoc { provisioner_error: fails, ..row.doc.clone() };
+    sqlx::query("UPDATE lease SET doc = $2, seq = $3 WHERE id = $1")
+        .bind(row.facts.id.as_str())
+        .bind(doc(&projection))
+        .bind(int(row.seq + 1))
+        .execute(&mut *conn)
+        .await?;
     Ok(())
 }
 

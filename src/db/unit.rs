@@ -61,9 +61,35 @@ pub async fn take(
     Ok(())
 }
 
-/// Gives back what a lease has.
-pub async fn release(conn: &mut Conn, lease: &str) -> Result<(), DbError> {
-    sqlx::query("DELETE FROM unit WHERE lease = $1").bind(lease).execute(&mut *conn).await?;
+/// Gives back a unit that a lease has.
+pub async fn release(
+    conn: &mut Conn,
+    resource: &str,
+    lease: &str,
+    name: &str,
+) -> Result<(), DbError> {
+    sqlx::query("DELETE FROM unit WHERE resource = $1 AND lease = $2 AND name = $3")
+        .bind(resource)
+        .bind(lease)
+        .bind(name)
+        .execute(&mut *conn)
+        .await?;
+    Ok(())
+}
+
+/// A unit could not be taken back: it stays out of stock.
+pub async fn mark_stuck(
+    conn: &mut Conn,
+    resource: &str,
+    lease: &str,
+    name: &str,
+) -> Result<(), DbError> {
+    sqlx::query("UPDATE unit SET state = 'stuck' WHERE resource = $1 AND lease = $2 AND name = $3")
+        .bind(resource)
+        .bind(lease)
+        .bind(name)
+        .execute(&mut *conn)
+        .await?;
     Ok(())
 }
 

@@ -67,6 +67,10 @@ kinds! {
     LeaseResumed = "lease.resumed",
     /// It is over.
     LeaseEnded = "lease.ended",
+    /// Its provisioner failed.
+    LeaseProvisionerError = "lease.provisioner_error",
+    /// Its unit could not be taken back and stays out of stock.
+    LeaseStuck = "lease.stuck",
     /// Money can be sent back now.
     PayoutDue = "payout.due",
     /// It is in a batch that waits for signatures.

@@ -2,8 +2,10 @@
 //! Facts go in, status comes out; the same facts give the same answer in any order.
 
 pub mod address;
+pub mod backoff;
 pub mod bearer;
 pub mod event;
+pub mod fulfil;
 pub mod ids;
 pub mod invoice;
 pub mod jwk;

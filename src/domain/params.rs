@@ -84,6 +84,10 @@ fn check_one(rule: &ParamRule, text: &str) -> Result<String, String> {
     if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
         return Err("must not contain control characters".into());
     }
+    let unfit = |pattern: &&String| !text.is_empty() && !matches_all(pattern, text);
+    if let Some(pattern) = rule.pattern.as_ref().filter(unfit) {
+        return Err(format!("must match {pattern}"));
+    }
     let fits = match rule.format {
         _ if text.is_empty() => true,
         None => true,
@@ -92,6 +96,20 @@ fn check_one(rule: &ParamRule, text: &str) -> Result<String, String> {
         Some(ParamFormat::WireguardPublicKey) => is_wireguard_key(text),
     };
     if fits { Ok(text.to_owned()) } else { Err(rule.format.map(wanted).unwrap_or_default().into()) }
+}
+
+/// The regular expression of a pattern, which all of a text must match.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn whole(pattern: &str) -> Result<regex_lite::Regex, regex_lite::Error> {
+    regex_lite::Regex::new(&format!("^(?:{pattern})$"))
+}
+
+/// One that cannot be read matches nothing; the catalogue refuses it.
+fn matches_all(pattern: &str, text: &str) -> bool {
+    // `$` is before a last line break, too, in some; a text with one is none that was meant.
+    whole(pattern).is_ok_and(|regex| regex.is_match(text))
 }
 
 fn wanted(format: ParamFormat) -> &'static str {
@@ -170,7 +188,7 @@ mod tests {
     }
 
     fn of(format: ParamFormat) -> ParamRule {
-        ParamRule { required: true, max_length: None, format: Some(format) }
+        ParamRule { required: true, format: Some(format), ..ParamRule::default() }
     }
 
     fn check(terms: &Terms, params: Value) -> Result<BTreeMap<String, String>, Vec<String>> {
@@ -186,7 +204,7 @@ mod tests {
 
     #[test]
     fn everything_that_is_wrong_is_named_with_its_pointer() {
-        let long = ParamRule { required: false, max_length: Some(3), format: None };
+        let long = ParamRule { max_length: Some(3), ..ParamRule::default() };
         let terms = terms(&[("key", of(ParamFormat::SshPublicKey)), ("note", long)]);
         assert_eq!(check(&terms, json!({})), Err(vec!["/params/key: is required".into()]));
         let wrong = json!({ "key": 1, "note": "äöüß", "a/b": "x" });
@@ -204,6 +222,19 @@ mod tests {
             check(&gpu(), json!({ "x": "y" })),
             Err(vec!["/params/x: is unknown; gpu-small takes no params".into()])
         );
+    }
+
+    #[test]
+    fn a_pattern_is_for_the_whole_text() {
+        let rule = ParamRule { pattern: Some("[a-z]+|x1".into()), ..ParamRule::default() };
+        let terms = terms(&[("p", rule)]);
+        for good in ["abc", "x1", ""] {
+            assert!(check(&terms, json!({ "p": good })).is_ok(), "{good:?}");
+        }
+        for bad in ["ABC", "abc1", "x1y", "a b", "abc\ndef"] {
+            let told = Err(vec!["/params/p: must match [a-z]+|x1".into()]);
+            assert_eq!(check(&terms, json!({ "p": bad })), told, "{bad:?}");
+        }
     }
 
     #[test]

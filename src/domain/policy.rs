@@ -23,6 +23,8 @@ pub struct Policy {
     pub payout_confirmations: u32,
     /// Less than this to one address waits for more.
     pub min_payout_sat: u64,
+    /// How long a provisioner that fails is called again.
+    pub failed_for_s: u64,
 }
 
 impl Default for Policy {
@@ -37,6 +39,7 @@ impl Default for Policy {
             zero_conf_min_feerate_msat: 2000,
             payout_confirmations: 6,
             min_payout_sat: 1000,
+            failed_for_s: 72 * 3600,
         }
     }
 }

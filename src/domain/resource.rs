@@ -39,6 +39,9 @@ pub struct ParamRule {
     /// The most characters it may have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_length: Option<u32>,
+    /// A regular expression that all of it must match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
     /// A known format that it must have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<ParamFormat>,
@@ -63,6 +66,32 @@ pub enum Provisioner {
     /// Nothing is called: the lease status and its tokens are the access.
     #[default]
     None,
+    /// A command is run.
+    Exec {
+        /// The program and its arguments; no shell.
+        command: Vec<String>,
+        /// How long it may take.
+        timeout_s: u64,
+    },
+    /// A URL is called.
+    Http {
+        /// Where.
+        url: String,
+        /// The file with the secret that signs the calls.
+        secret_file: String,
+        /// How long an answer may take.
+        timeout_s: u64,
+    },
+}
+
+impl Provisioner {
+    /// How long an action may take, in seconds.
+    pub fn timeout_s(&self) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Exec { timeout_s, .. } | Self::Http { timeout_s, .. } => *timeout_s,
+        }
+    }
 }
 
 /// Everything a lease or an invoice keeps from the moment it was made.

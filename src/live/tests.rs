@@ -288,7 +288,8 @@ fn new_params_wake_who_follows_the_lease_on_every_node() {
             for n in 1_u64.. {
                 let params =
                     serde_json::Map::from_iter([("name".to_owned(), n.to_string().into())]);
-                let item = ChangeParams { lease: lease.clone(), params };
+                let item =
+                    ChangeParams { lease: lease.clone(), params, now: crate::worker::rig::START };
                 assert_eq!(one.db.write(item).await.unwrap().seq, seq + n);
                 let woken = tokio::time::timeout(Duration::from_secs(2), followed.changed()).await;
                 // A node that has just begun to listen may not have heard of the first ones.

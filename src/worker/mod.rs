@@ -5,6 +5,7 @@ pub mod deliver;
 pub mod follow;
 pub mod housekeeping;
 pub mod look;
+pub mod provision;
 pub mod recover;
 pub mod rescan;
 #[cfg(test)]

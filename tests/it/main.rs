@@ -14,6 +14,7 @@ mod harness;
 mod node;
 mod oracles;
 mod payouts;
+mod provision;
 mod rent;
 mod rescan;
 mod restore;

@@ -2,6 +2,7 @@
 //! ledger, units, the projection. Every change of a lease, by the chain, the clock, its holder
 //! or the operator, goes through here, inside the caller's transaction.
 
+mod fulfil;
 mod outcome;
 mod payments;
 mod refunds;
@@ -14,6 +15,7 @@ use crate::db::lease::{LeaseRow, Next};
 use crate::db::payment::{Announced, PaymentRow};
 use crate::db::terms::Resource;
 use crate::db::{self, DbError, NewEvent, Tx};
+use crate::domain::fulfil::Told;
 use crate::domain::ids::LeaseId;
 use crate::domain::lease::advance::{self, World};
 use crate::domain::lease::difference::difference;
@@ -26,7 +28,9 @@ use crate::domain::payment::PaymentState;
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
 
+pub(crate) use fulfil::action_id;
 pub use payments::SEND_AGAIN;
+pub(crate) use units::free_unit;
 
 use super::event;
 
@@ -61,6 +65,9 @@ struct Settling<'a> {
     look: Snapshot,
     added: Vec<Entry>,
     events: Vec<NewEvent>,
+    /// What the provisioner knows once it has done all that it was told.
+    told: Told,
+    tellings: Vec<fulfil::Telling>,
     /// The height at which more of what is owed can leave.
     settled_height: Option<u32>,
     /// True when more is due than one transaction should hold.
@@ -89,7 +96,9 @@ pub async fn settle(
     }
     if !settling.unfinished {
         let now = ground.now.max(settling.standing.last_at);
-        settling.announce(settling.standing.at(now));
+        let look = settling.standing.at(now);
+        settling.tell(&look);
+        settling.announce(look);
     }
     settling.write(tx).await.map(Some)
 }
@@ -126,6 +135,7 @@ impl<'a> Settling<'a> {
         Ok(Some(Self {
             ground,
             look: row.doc.announced.clone(),
+            told: row.doc.told,
             row,
             resource,
             facts,
@@ -140,6 +150,7 @@ impl<'a> Settling<'a> {
             standing,
             added: Vec::new(),
             events: Vec::new(),
+            tellings: Vec::new(),
             settled_height: None,
             unfinished: false,
         }))
@@ -186,6 +197,7 @@ impl<'a> Settling<'a> {
         let after = self.standing.at(entry.moment_at);
         self.payment_event(&entry);
         self.look = before;
+        self.tell(&after);
         self.announce(after);
         self.facts.entries.push(entry.clone());
         self.added.push(entry);
@@ -222,6 +234,7 @@ impl<'a> Settling<'a> {
         self.write_payments(tx).await?;
         self.write_invoices(tx).await?;
         let unit = self.write_unit(tx).await?;
+        self.write_actions(tx).await?;
         let now = self.ground.now.max(self.standing.last_at);
         let accounts = self.write_refunds(tx).await?;
         let books = self.standing.books(now).with_accounts(&accounts);

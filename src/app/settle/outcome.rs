@@ -24,6 +24,7 @@ pub(super) fn changed(old: &LeaseDoc, new: &LeaseDoc) -> bool {
         || old.at_risk != new.at_risk
         || old.no_hold != new.no_hold
         || old.accounts != new.accounts
+        || old.provisioner_error != new.provisioner_error
         || old.announced.state != new.announced.state
         || old.announced.expiring_soon != new.announced.expiring_soon
 }
@@ -52,6 +53,8 @@ impl Settling<'_> {
             standing: self.standing.clone(),
             booked,
             accounts,
+            told: self.told,
+            provisioner_error: self.row.doc.provisioner_error,
         }
     }
 

@@ -1,6 +1,8 @@
 //! The unit of a lease while it is settled: taken when a generation starts, given back when it
 //! ends or when nobody paid in time.
 
+use crate::db::terms::Resource;
+use crate::db::unit::Taken;
 use crate::db::{self, DbError, Tx};
 use crate::domain::lease::advance::hold_until;
 use crate::domain::lease::fold::Phase;
@@ -8,6 +10,19 @@ use crate::domain::lease::{Entry, What};
 use crate::domain::resource::{Access, Provisioner};
 
 use super::Settling;
+
+/// Gives a unit back: whoever has waited longest for one gets it.
+pub(crate) async fn free_unit(
+    tx: &mut Tx,
+    resource: &Resource,
+    lease: &str,
+    unit: &str,
+) -> Result<(), DbError> {
+    db::unit::release(tx.conn(), &resource.id, lease, unit).await?;
+    let taken = db::unit::list(tx.conn(), &resource.id).await?;
+    let free = db::unit::free(&resource.terms.terms.units, &taken).len();
+    db::lease::call_waiting(tx.conn(), &resource.id, free).await
+}
 
 impl Settling<'_> {
     /// Starts a generation if money and a unit are there. True when it did.
@@ -27,8 +42,8 @@ impl Settling<'_> {
         }
         let what = What::Started { generation, unit, terms_version };
         self.push_now(what);
-        match self.resource.terms.terms.provisioner {
-            Provisioner::None => self.push_now(What::Ready),
+        if self.resource.terms.terms.provisioner == Provisioner::None {
+            self.push_now(What::Ready);
         }
         Ok(true)
     }
@@ -45,7 +60,10 @@ impl Settling<'_> {
         let taken = db::unit::list(tx.conn(), resource).await?;
         let lease = self.row.facts.id.as_str();
         let units = &self.resource.terms.terms.units;
-        let own = taken.iter().find(|taken| taken.lease == lease && units.contains(&taken.name));
+        // What a provisioner takes back is not free before it has.
+        let reusable = |state: &str| state == "held" || state == "leased" && !self.is_taken_back();
+        let mine = |taken: &&Taken| taken.lease == lease && reusable(&taken.state);
+        let own = taken.iter().filter(mine).find(|taken| units.contains(&taken.name));
         if let Some(own) = own {
             return Ok(Some(own.name.clone()));
         }
@@ -63,15 +81,20 @@ impl Settling<'_> {
             Phase::Unfunded if !self.hold_is_over() => self.row.unit.clone(),
             Phase::Unfunded | Phase::Ended => None,
         };
-        if self.row.unit.is_some() && keeps.is_none() {
-            let resource = &self.row.facts.resource;
-            db::unit::release(tx.conn(), self.row.facts.id.as_str()).await?;
-            // Whoever has waited longest for a unit gets it.
-            let taken = db::unit::list(tx.conn(), resource).await?;
-            let free = db::unit::free(&self.resource.terms.terms.units, &taken).len();
-            db::lease::call_waiting(tx.conn(), resource, free).await?;
+        if keeps.is_none() && !self.is_taken_back() {
+            self.free_unit_of(tx, self.row.unit.as_deref()).await?;
         }
         Ok(keeps)
+    }
+
+    /// Gives a unit of this lease back to whoever has waited longest.
+    pub(super) async fn free_unit_of(
+        &self,
+        tx: &mut Tx,
+        unit: Option<&str>,
+    ) -> Result<(), DbError> {
+        let Some(unit) = unit else { return Ok(()) };
+        free_unit(tx, &self.resource, self.row.facts.id.as_str(), unit).await
     }
 
     fn hold_is_over(&self) -> bool {

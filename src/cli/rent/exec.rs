@@ -226,7 +226,7 @@ mod tests {
     use super::*;
 
     fn command(words: &[&str]) -> Vec<OsString> {
-        words.iter().map(|word| OsString::from(word)).collect()
+        words.iter().map(OsString::from).collect()
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::app::{Code, Refusal, read};
 use crate::db::lease::LeaseRow;
 use crate::domain::bearer::token_hash;
 use crate::domain::ids::LeaseId;
+use crate::domain::lease::fold::Phase;
 use crate::domain::lease::snapshot::LeaseState;
 use crate::domain::token::{Claims, Subject, sign};
 use crate::http::auth::{ClaimToken, Holder};
@@ -198,7 +199,7 @@ async fn find(
     let mut known = known.filter_map(|value| value.to_str().ok()).flat_map(|all| all.split(','));
     let mut response = match known.any(|one| one.trim() == tag || one.trim() == "*") {
         true => StatusCode::NOT_MODIFIED.into_response(),
-        false if holder.is_some() => Json(held_view(&state, &row)).into_response(),
+        false if holder.is_some() => Json(held_view(&state, &row).await?).into_response(),
         false => Json(view::lease(&row, &state.scene())).into_response(),
     };
     let headers = response.headers_mut();
@@ -215,9 +216,17 @@ fn tag(row: &LeaseRow, held: bool) -> String {
 }
 
 /// A lease as the holder of its claim sees it.
-fn held_view(state: &HttpState, row: &LeaseRow) -> HeldLease {
+async fn held_view(state: &HttpState, row: &LeaseRow) -> Result<HeldLease, Problem> {
     let lease = view::lease(row, &state.scene());
-    HeldLease { lease, params: row.params.clone(), access: None }
+    let standing = &row.doc.standing;
+    let access = match standing.phase {
+        Phase::Provisioning | Phase::Live => {
+            let mut conn = state.db.read().await?;
+            crate::db::action::access(&mut conn, &row.facts.id, standing.generation).await?
+        }
+        Phase::Unfunded | Phase::Ended => None,
+    };
+    Ok(HeldLease { lease, params: row.params.clone(), access })
 }
 
 async fn wait_for(state: &HttpState, id: &str, wait: &Wait) -> Result<LeaseRow, Problem> {
@@ -371,9 +380,10 @@ async fn change(
     body: Body<LeaseChange>,
 ) -> Result<Json<HeldLease>, Problem> {
     held(&state, &id, &holder).await?;
-    let item = ChangeParams { lease: lease_id(&id)?, params: body.value.params };
+    let item =
+        ChangeParams { lease: lease_id(&id)?, params: body.value.params, now: state.clock.now() };
     let row = state.db.write(item).await?;
-    Ok(Json(held_view(&state, &row)))
+    Ok(Json(held_view(&state, &row).await?))
 }
 
 /// Give the lease back; what is unused can be refunded.

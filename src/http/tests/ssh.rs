@@ -47,7 +47,7 @@ fn a_key_is_listed_for_its_unit_while_the_lease_is_active() {
             desk.pay(&lease, 1000).await;
             let id = text(&lease, "/lease/id").to_owned();
             let line = format!("restrict,pty,expiry-time=\"20270115100000Z\" {KEY} {id}");
-            assert_eq!(lines(&desk, "user=gpu-1").await, [line.clone()]);
+            assert_eq!(lines(&desk, "user=gpu-1").await, std::slice::from_ref(&line));
             assert_eq!(lines(&desk, "user=gpu-2").await, none);
             assert_eq!(lines(&desk, "user=root").await, none);
             let encoded = FINGERPRINT.replace('/', "%2F").replace('+', "%2B");

@@ -3,6 +3,7 @@
 mod books;
 mod catalog;
 mod deliveries;
+mod fulfil;
 mod keys;
 mod leases;
 mod payments;
@@ -18,6 +19,7 @@ use crate::http::HttpState;
 pub(super) fn router() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new()
         .merge(leases::router())
+        .merge(fulfil::router())
         .merge(payments::router())
         .merge(payouts::router())
         .merge(books::router())

@@ -1,0 +1,84 @@
+//! Takes actions for a provisioner to be called for, for longer than a call may take.
+
+use std::collections::HashMap;
+
+use crate::db::action::ActionRow;
+use crate::db::lease::LeaseRow;
+use crate::db::{self, DbError, Tx, WriteItem};
+use crate::domain::fulfil::Action;
+use crate::domain::lease::fold::Phase;
+use crate::domain::resource::Provisioner;
+use crate::domain::time::Timestamp;
+
+/// How much longer than its time limit an action is claimed, in seconds.
+const MARGIN_S: u64 = 60;
+
+/// Claims actions.
+pub struct ClaimActions {
+    /// Resources that have enough under way.
+    pub busy: Vec<String>,
+    /// How many of one resource may be under way, less those that are.
+    pub room: HashMap<String, usize>,
+    /// The room of resources that have none under way.
+    pub each: usize,
+    /// At most so many.
+    pub most: u32,
+    /// The clock.
+    pub now: Timestamp,
+}
+
+/// An action that was claimed, with what its provisioner has to know.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// The action, with the number of this attempt.
+    pub row: ActionRow,
+    /// How the resource's leases are made real now.
+    pub provisioner: Provisioner,
+    /// The lease.
+    pub lease: LeaseRow,
+}
+
+impl Claimed {
+    /// Until when the lease is paid: one that is not ready, as if it were now.
+    pub fn paid_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let standing = &self.lease.doc.standing;
+        match (self.row.action, standing.phase) {
+            (Action::Release, _) => None,
+            (_, Phase::Provisioning) => Some(now.plus_s(standing.pending_s)),
+            _ => standing.paid_until,
+        }
+    }
+}
+
+impl WriteItem for ClaimActions {
+    type Out = Vec<Claimed>;
+    type Error = DbError;
+
+    async fn run(&self, tx: &mut Tx) -> Result<Vec<Claimed>, DbError> {
+        let due = db::action::due(tx.conn(), &self.busy, self.now, self.most).await?;
+        let mut room = self.room.clone();
+        let mut known: HashMap<String, Provisioner> = HashMap::new();
+        let mut claimed = Vec::new();
+        for row in due {
+            let left = room.entry(row.resource.clone()).or_insert(self.each);
+            if *left == 0 {
+                continue;
+            }
+            *left -= 1;
+            if !known.contains_key(&row.resource) {
+                let found = db::terms::find(tx.conn(), &row.resource).await?;
+                let provisioner = found.map(|found| found.terms.terms.provisioner);
+                known.insert(row.resource.clone(), provisioner.unwrap_or_default());
+            }
+            let provisioner = known[&row.resource].clone();
+            let until = self.now.plus_s(provisioner.timeout_s() + MARGIN_S);
+            let corrupt = || DbError::corrupt("action", "subject", &row.id);
+            let lease = db::lease::find(tx.conn(), &row.subject).await?.ok_or_else(corrupt)?;
+            if db::action::claim(tx.conn(), &row, until).await? {
+                let row = ActionRow { attempt: row.attempt + 1, ..row };
+                claimed.push(Claimed { row, provisioner, lease });
+            }
+        }
+        Ok(claimed)
+    }
+}

@@ -1,0 +1,127 @@
+//! Calls a URL for an action: a POST with the headers of Standard Webhooks. 2xx is done, and so is
+//! 409: it was done before; 429, 5xx and no answer are later; other answers failed. Follows no
+//! redirect. The operator wrote the URL, so it may be on this very machine.
+
+use std::path::Path;
+use std::time::Duration;
+
+use data_encoding::BASE64;
+use reqwest::{Client, Response, StatusCode, header, redirect};
+use sha2::{Digest as _, Sha256};
+
+use super::{Input, MOST_OUTPUT, Outcome, access, said};
+use crate::domain::ids::base32;
+use crate::domain::time::Timestamp;
+use crate::domain::webhook;
+
+/// What a secret begins with (Standard Webhooks).
+const PREFIX: &str = "whsec_";
+
+/// Calls `url` once.
+pub(super) async fn call(
+    url: &str,
+    secret_file: &Path,
+    limit: Duration,
+    input: &Input,
+    now: Timestamp,
+) -> Outcome {
+    let again = |why: String| Outcome::Again { why, after: None };
+    let secret = match secret(secret_file) {
+        Ok(secret) => secret,
+        Err(why) => return again(why),
+    };
+    let exchange = async {
+        let response = send(url, &secret, input, now).await?;
+        let (status, wait) = (response.status(), retry_after(&response));
+        Ok::<_, reqwest::Error>((status, wait, body(response).await?))
+    };
+    match tokio::time::timeout(limit, exchange).await {
+        Err(_) => again("it did not answer in time".into()),
+        Ok(Err(error)) => again(format!("no answer: {}", chain(&error.without_url()))),
+        Ok(Ok((status, after, body))) => judge(status, after, &body),
+    }
+}
+
+/// An error with its causes, since reqwest's own words say little.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
+
+fn secret(file: &Path) -> Result<Vec<u8>, String> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| format!("secret_file {}: {error}", file.display()))?;
+    let coded = text.trim().strip_prefix(PREFIX);
+    let bytes = coded.and_then(|coded| BASE64.decode(coded.as_bytes()).ok());
+    bytes.filter(|bytes| bytes.len() >= 24).ok_or_else(|| {
+        format!("secret_file {}: write whsec_ and 24 or more bytes in base64", file.display())
+    })
+}
+
+async fn send(
+    url: &str,
+    secret: &[u8],
+    input: &Input,
+    now: Timestamp,
+) -> Result<Response, reqwest::Error> {
+    let client = Client::builder()
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .user_agent(concat!("leasehold/", env!("CARGO_PKG_VERSION")))
+        .build()?;
+    let body = serde_json::to_vec(input).unwrap_or_default();
+    // The same at every attempt, as the key in the body is.
+    let id = format!("act_{}", base32(&Sha256::digest(&input.key)[..16]));
+    let at = now.unix_s();
+    client
+        .post(url)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header("webhook-id", &id)
+        .header("webhook-timestamp", at)
+        .header("webhook-signature", webhook::sign(secret, &id, at, &body))
+        .body(body)
+        .send()
+        .await
+}
+
+fn retry_after(response: &Response) -> Option<Duration> {
+    let text = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
+    text.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// The beginning of an answer.
+async fn body(mut response: Response) -> Result<Vec<u8>, reqwest::Error> {
+    let mut kept = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        kept.extend_from_slice(&chunk);
+        if kept.len() > MOST_OUTPUT {
+            break;
+        }
+    }
+    Ok(kept)
+}
+
+fn judge(status: StatusCode, after: Option<Duration>, body: &[u8]) -> Outcome {
+    let why = match said(body).as_str() {
+        "" => format!("HTTP {status}"),
+        text => format!("HTTP {status}: {text}"),
+    };
+    if status == StatusCode::CONFLICT {
+        return Outcome::Done { access: access(body).ok().flatten() };
+    }
+    if status.is_success() {
+        return match access(body) {
+            Ok(access) => Outcome::Done { access },
+            Err(why) => Outcome::Failed { why },
+        };
+    }
+    if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
+        return Outcome::Again { why, after };
+    }
+    Outcome::Failed { why }
+}

@@ -1,0 +1,138 @@
+//! Boxes that a program of the operator's makes ready when it is called. It checks every call with
+//! the reference library.
+
+use reqwest::Method;
+use serde_json::json;
+
+use super::has;
+use crate::harness::daemon::{Rented, Shop, each, once};
+use crate::harness::wait::until;
+use crate::harness::webhook_sink::{Got, Reply, Sink};
+
+/// 24 bytes in base64.
+const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3";
+
+/// Sells what is made ready by calls to `sink`, from now on.
+fn with_url(shop: &mut Shop, sink: &Sink) {
+    std::fs::write(shop.folder().join("box.secret"), format!("{SECRET}\n")).unwrap();
+    let url = sink.url("/lease");
+    shop.write_catalog(&format!(
+        r#"
+[[resource]]
+id = "box"
+access = "exclusive"
+units = ["box-1", "box-2"]
+price = {{ sat = 3600, per = "1h" }}
+min_duration = "10m"
+max_duration = "30d"
+confirmations = [{{ n = 1 }}]
+max_unpaid_holds = 2
+provisioner = {{ kind = "http", url = "{url}", secret_file = "box.secret", timeout = "1s" }}
+"#
+    ));
+    shop.stop();
+    shop.start();
+}
+
+/// An answer with access details.
+fn ready() -> Reply {
+    let body = br#"{"host": "box.test"}"#.to_vec();
+    Reply::With(200, ("content-type", "application/json".into()), body)
+}
+
+/// The calls for a lease, each signed.
+fn calls(sink: &Sink, rented: &Rented) -> Vec<Got> {
+    let own = |got: &Got| got.event()["lease"] == rented.lease.as_str();
+    let all: Vec<Got> = sink.got().into_iter().filter(own).collect();
+    for got in &all {
+        assert!(got.is_signed_with(SECRET), "{got:?}");
+        assert_eq!(got.path, "/lease");
+    }
+    all
+}
+
+fn actions(sink: &Sink, rented: &Rented) -> Vec<String> {
+    let action = |got: &Got| got.event()["action"].as_str().unwrap().to_owned();
+    calls(sink, rented).iter().map(action).collect()
+}
+
+#[test]
+fn a_program_is_called_and_signed_for_at_every_step() {
+    each(|shop| {
+        let sink = Sink::start(|_, _| ready());
+        with_url(shop, &sink);
+        let rented = shop.paid_box();
+        shop.lease_in(&rented, "active");
+        assert_eq!(shop.held(&rented)["access"], json!({"host": "box.test"}));
+        let public = shop.lease(&rented.lease);
+        assert!(!public.to_string().contains("box.test"), "{public}");
+        let told = calls(&sink, &rented)[0].event();
+        assert_eq!((&told["resource"], &told["generation"]), (&json!("box"), &json!(1)));
+        assert!(told["unit"].as_str().unwrap().starts_with("box-"), "{told}");
+        assert!(told["paid_until"].is_string() && told["params"] == json!({}), "{told}");
+        for what in ["suspend", "resume", "revoke"] {
+            assert_eq!(shop.operate_lease(&rented, what).0, 200);
+            until("the call", || {
+                let last = actions(&sink, &rented).pop().unwrap();
+                let wanted = if what == "revoke" { "release" } else { what };
+                if last == wanted { Ok(()) } else { Err(last) }
+            });
+        }
+        assert_eq!(actions(&sink, &rented), ["provision", "suspend", "resume", "release"]);
+        assert!(shop.held(&rented)["access"].is_null(), "what was taken back is not shown");
+    });
+}
+
+#[test]
+fn a_program_that_is_slow_busy_or_broken_is_called_again_and_may_have_done_it_before() {
+    once(|shop| {
+        let busy = |status| Reply::With(status, ("retry-after", "1".into()), b"busy".to_vec());
+        let sink = Sink::start(move |n, _| match n {
+            0 => Reply::Hang,
+            1 => busy(429),
+            2 => busy(503),
+            _ => Reply::Status(409),
+        });
+        with_url(shop, &sink);
+        let rented = shop.paid_box();
+        let lease = shop.lease_in(&rented, "active");
+        assert!(!has(&lease, "provisioner_error"), "{lease}");
+        let all = calls(&sink, &rented);
+        assert_eq!(actions(&sink, &rented), ["provision"; 4]);
+        for got in &all {
+            assert_eq!(got.event()["key"], all[0].event()["key"]);
+            assert_eq!(got.header("webhook-id"), all[0].header("webhook-id"));
+        }
+    });
+}
+
+#[test]
+fn an_answer_that_refuses_waits_for_the_operator_and_tells_the_holder_nothing() {
+    once(|shop| {
+        let sink = Sink::start(|n, _| match n {
+            0 => Reply::With(422, ("x-a", "b".into()), b"no disk in rack 7".to_vec()),
+            // No answer that is followed: a redirect.
+            1 => Reply::With(302, ("location", "http://127.0.0.1:1/".into()), Vec::new()),
+            // No JSON.
+            2 => Reply::Status(200),
+            _ => ready(),
+        });
+        with_url(shop, &sink);
+        let rented = shop.paid_box();
+        for (calls, why) in [(1, "rack 7"), (2, "HTTP 302"), (3, "no JSON object")] {
+            let failing = until("the failure to be listed", || {
+                let found = shop.operate(Method::GET, "actions?state=failed", None).1;
+                let text = found["items"].to_string();
+                if text.contains(why) { Ok(text) } else { Err(text) }
+            });
+            assert!(failing.contains(&rented.lease), "{failing}");
+            let held = shop.held(&rented);
+            assert!(has(&held, "provisioner_error") && held["state"] == "provisioning", "{held}");
+            assert!(!held.to_string().contains(why), "{held}");
+            assert_eq!(actions(&sink, &rented).len(), calls);
+            assert_eq!(shop.operate_lease(&rented, "retry").0, 200);
+        }
+        shop.lease_in(&rented, "active");
+        assert_eq!(shop.held(&rented)["access"], json!({"host": "box.test"}));
+    });
+}
