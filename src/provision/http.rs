@@ -5,17 +5,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use data_encoding::BASE64;
 use reqwest::{Client, Response, StatusCode, header, redirect};
 use sha2::{Digest as _, Sha256};
 
 use super::{Input, MOST_OUTPUT, Outcome, access, said};
 use crate::domain::ids::base32;
 use crate::domain::time::Timestamp;
-use crate::domain::webhook;
-
-/// What a secret begins with (Standard Webhooks).
-const PREFIX: &str = "whsec_";
+use crate::domain::webhook::{self, Secret};
 
 /// Calls `url` once.
 pub(super) async fn call(
@@ -32,7 +28,7 @@ pub(super) async fn call(
     };
     let exchange = async {
         let response = send(url, &secret, input, now).await?;
-        let (status, wait) = (response.status(), retry_after(&response));
+        let (status, wait) = (response.status(), retry_after(&response, now));
         Ok::<_, reqwest::Error>((status, wait, body(response).await?))
     };
     match tokio::time::timeout(limit, exchange).await {
@@ -53,19 +49,17 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn secret(file: &Path) -> Result<Vec<u8>, String> {
+fn secret(file: &Path) -> Result<Secret, String> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| format!("secret_file {}: {error}", file.display()))?;
-    let coded = text.trim().strip_prefix(PREFIX);
-    let bytes = coded.and_then(|coded| BASE64.decode(coded.as_bytes()).ok());
-    bytes.filter(|bytes| bytes.len() >= 24).ok_or_else(|| {
-        format!("secret_file {}: write whsec_ and 24 or more bytes in base64", file.display())
+    Secret::parse(text.trim()).ok_or_else(|| {
+        format!("secret_file {}: write whsec_ and 24 to 64 bytes in base64", file.display())
     })
 }
 
 async fn send(
     url: &str,
-    secret: &[u8],
+    secret: &Secret,
     input: &Input,
     now: Timestamp,
 ) -> Result<Response, reqwest::Error> {
@@ -83,15 +77,15 @@ async fn send(
         .header(header::CONTENT_TYPE, "application/json")
         .header("webhook-id", &id)
         .header("webhook-timestamp", at)
-        .header("webhook-signature", webhook::sign(secret, &id, at, &body))
+        .header("webhook-signature", webhook::sign(secret.bytes(), &id, at, &body))
         .body(body)
         .send()
         .await
 }
 
-fn retry_after(response: &Response) -> Option<Duration> {
+fn retry_after(response: &Response, now: Timestamp) -> Option<Duration> {
     let text = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
-    text.trim().parse().ok().map(Duration::from_secs)
+    webhook::retry_after_s(text, now).map(Duration::from_secs)
 }
 
 /// The beginning of an answer.

@@ -122,6 +122,9 @@ async fn count(state: &HttpState) -> Result<(), Problem> {
     }
     metrics::gauge!("leasehold_unpaid_holds").set(gauge(db::unit::count_held(&mut conn).await?));
     metrics::gauge!("leasehold_outbox_depth").set(gauge(db::work::depth(&mut conn).await?));
+    let (waiting, failing) = db::action::depth(&mut conn).await?;
+    metrics::gauge!("leasehold_actions_waiting").set(gauge(waiting));
+    metrics::gauge!("leasehold_actions_failing").set(gauge(failing));
     for keychain in db::keychain::list(&mut conn).await? {
         let gap = db::keychain::gap(&mut conn, keychain.id).await?;
         let name = keychain.id.to_string();

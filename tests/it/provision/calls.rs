@@ -38,6 +38,28 @@ fn a_lease_opens_and_closes_its_box_step_by_step() {
 }
 
 #[test]
+fn changed_params_reach_the_hook() {
+    once(|shop| {
+        shop.with_hook("20s");
+        let rented = shop.paid_box();
+        shop.lease_in(&rented, "active");
+        shop.hook_does("update", "env > environment");
+        let path = format!("/v1/leases/{}", rented.lease);
+        let body = json!({ "params": { "name": "maria" } });
+        let (status, answer) =
+            shop.ask(reqwest::Method::PATCH, &path, Some(&rented.claim), Some(&body));
+        assert_eq!(status, 200, "{answer}");
+        shop.called_for(&rented, &["provision", "update"]);
+        until("the hook to have written", || {
+            let found = std::fs::read_to_string(shop.folder().join("environment"));
+            let found = found.map_err(|error| error.to_string())?;
+            let name = "LEASEHOLD_PARAM_NAME=maria";
+            if found.lines().any(|line| line == name) { Ok(()) } else { Err(found) }
+        });
+    });
+}
+
+#[test]
 fn a_hook_gets_its_environment_and_the_same_as_json_and_nothing_else() {
     once(|shop| {
         shop.with_hook("20s");
