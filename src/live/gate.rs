@@ -230,6 +230,11 @@ impl Gate {
         }
     }
 
+    /// Takes all leases out.
+    pub(super) fn forget_leases(&self) {
+        self.write().leases.clear();
+    }
+
     /// Takes leases out that do not run any more.
     pub(super) fn remove(&self, leases: &[String]) {
         let mut map = self.write();

@@ -114,6 +114,8 @@ impl Tail {
     /// come after.
     async fn fill(&mut self, conn: &mut Conn) -> Result<i64, DbError> {
         let newest = db::event::last_seq(conn).await?;
+        // What a look that failed halfway has put in may be over by now.
+        self.live.inner.gate.forget_leases();
         let mut after = String::new();
         loop {
             let page = db::running::list(conn, &after, RUNNING_PAGE).await?;

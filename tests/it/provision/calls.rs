@@ -79,7 +79,7 @@ fn a_hook_gets_its_environment_and_the_same_as_json_and_nothing_else() {
             "LEASEHOLD_ACTION=provision",
             &format!("LEASEHOLD_LEASE={}", rented.lease),
             "LEASEHOLD_RESOURCE=box",
-            "LEASEHOLD_UNIT=box-1",
+            "LEASEHOLD_UNIT=1",
             "LEASEHOLD_GENERATION=1",
             "LEASEHOLD_PARAM_NAME=luis",
         ] {
@@ -88,7 +88,7 @@ fn a_hook_gets_its_environment_and_the_same_as_json_and_nothing_else() {
         assert!(!environment.contains("not for hooks"), "{environment}");
         let input: Value = serde_json::from_str(read("inputs").lines().next().unwrap()).unwrap();
         assert_eq!(input["key"], format!("{}/1/provision/1", rented.lease));
-        assert_eq!((&input["unit"], &input["params"]["name"]), (&json!("box-1"), &json!("luis")));
+        assert_eq!((&input["unit"], &input["params"]["name"]), (&json!("1"), &json!("luis")));
         // Params that the catalogue does not allow never come so far.
         let body = json!({ "resource": "box", "duration_s": 3600, "params": { "name": "L;rm" } });
         let (status, answer) = shop.ask(reqwest::Method::POST, "/v1/leases", None, Some(&body));
