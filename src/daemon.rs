@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::api_keys::CreateKey;
 use crate::app::apply_catalog::{ApplyCatalog, Fate};
+use crate::app::claim_actions::ShortenClaims;
 use crate::app::owe::JudgeNext;
 use crate::app::readiness::{Readiness, ReadinessReceiver};
 use crate::app::register::{Register, Registered};
@@ -40,11 +41,12 @@ use crate::http::{self, HttpState};
 use crate::keys::{self, Keys};
 use crate::live::Live;
 use crate::payout::{Batcher, Rules};
+use crate::provision::Provisioners;
 use crate::settings::Problems;
 use crate::webhook;
 use crate::worker::deliver::Deliver;
 use crate::worker::follow::{Follow, Settings};
-use crate::worker::provision::{Caller, ForgetClaims};
+use crate::worker::provision::Caller;
 use crate::worker::recover::Reach;
 use crate::worker::wallet::Keeper;
 use crate::worker::{self, housekeeping, run_every, send_again};
@@ -127,7 +129,7 @@ impl Daemon {
         }
         if matches!(config.database, config::Database::Sqlite(_)) {
             // Nobody else has it open.
-            db.write(ForgetClaims).await?;
+            db.write(ShortenClaims { now: clock.now() }).await?;
         }
         let shop = Arc::new(Shop {
             policy: config.policy.clone(),
@@ -168,6 +170,7 @@ impl Daemon {
         let client = webhook::Client::new(daemon.reach())?;
         let deliver = Deliver::new(daemon.db.clone(), daemon.clock.clone(), client);
         daemon.spawn(deliver.run(daemon.shutdown.clone()));
+        daemon.spawn_caller()?;
         let network = daemon.config.bitcoind.network;
         let (node, db) = (daemon.node.clone(), daemon.db.clone());
         daemon.spawn_until_shutdown(worker::rescan::run(node, db, network, desk));
@@ -221,19 +224,20 @@ impl Daemon {
             async move { housekeeping::step(&db, &clock).await }.boxed()
         };
         let shutdown = self.shutdown.clone();
-        self.spawn_caller();
         self.spawn(run_every("housekeeping", Duration::from_secs(3600), shutdown, step));
     }
 
-    fn spawn_caller(&mut self) {
+    fn spawn_caller(&mut self) -> anyhow::Result<()> {
+        let home = self.config.catalog.parent().unwrap_or(Path::new(".")).to_owned();
         let caller = Caller {
             db: self.db.clone(),
             clock: self.clock.clone(),
             policy: Arc::new(self.config.policy.clone()),
             readiness: self.readiness.clone(),
-            home: self.config.catalog.parent().unwrap_or(Path::new(".")).to_owned(),
+            provisioners: Provisioners::new(home).context("the HTTP client cannot be made")?,
         };
         self.spawn(caller.run(self.shutdown.clone()));
+        Ok(())
     }
 
     fn spawn_keeper(&mut self, state: WalletSender) {

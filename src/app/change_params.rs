@@ -62,7 +62,10 @@ impl ChangeParams {
             return Ok(());
         }
         let action = Action::Update;
-        db::action::supersede(tx.conn(), subject, generation, Some(action), self.now).await?;
+        // One that was not tried yet will tell the newest.
+        if db::action::is_open(tx.conn(), subject, (generation, action), true).await? {
+            return Ok(());
+        }
         let new = NewAction {
             subject,
             resource: &row.facts.resource,

@@ -50,6 +50,33 @@ impl Claimed {
     }
 }
 
+/// After a start of the only server that has this database open, nobody is at what was claimed
+/// before: a command is ended with its server. What was asked over HTTP may still go on.
+pub struct ShortenClaims {
+    /// The clock.
+    pub now: Timestamp,
+}
+
+/// How long a command may take to end once its server is gone, and some time, in seconds.
+const LAST_GASP_S: u64 = 15;
+
+impl WriteItem for ShortenClaims {
+    type Out = ();
+    type Error = DbError;
+
+    async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
+        for resource in db::action::claimed_resources(tx.conn()).await? {
+            let found = db::terms::find(tx.conn(), &resource).await?;
+            let provisioner = found.map(|found| found.terms.terms.provisioner);
+            if let Some(Provisioner::Exec { .. }) = provisioner {
+                let until = self.now.plus_s(LAST_GASP_S);
+                db::action::shorten_claims(tx.conn(), &resource, until).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl WriteItem for ClaimActions {
     type Out = Vec<Claimed>;
     type Error = DbError;
@@ -74,8 +101,9 @@ impl WriteItem for ClaimActions {
             let until = self.now.plus_s(provisioner.timeout_s() + MARGIN_S);
             let corrupt = || DbError::corrupt("action", "subject", &row.id);
             let lease = db::lease::find(tx.conn(), &row.subject).await?.ok_or_else(corrupt)?;
-            if db::action::claim(tx.conn(), &row, until).await? {
-                let row = ActionRow { attempt: row.attempt + 1, ..row };
+            if db::action::claim(tx.conn(), &row, (self.now, until)).await? {
+                let tried_at = row.tried_at.or(Some(self.now));
+                let row = ActionRow { attempt: row.attempt + 1, tried_at, ..row };
                 claimed.push(Claimed { row, provisioner, lease });
             }
         }

@@ -1,15 +1,15 @@
 //! An operator mends what a provisioner could not do: try it again at once, or hold a unit for
 //! taken back though its release failed.
 
-use crate::db::action::ActionRow;
+use crate::db::action::{ActionRow, NewAction};
 use crate::db::lease::LeaseRow;
 use crate::db::{self, Tx, WriteItem};
 use crate::domain::fulfil::Action;
 use crate::domain::ids::LeaseId;
 
 use super::add_invoice::get_lease;
-use super::record_action::release_unit;
-use super::settle::Ground;
+use super::record_action::take_back;
+use super::settle::{Ground, action_id};
 use super::{AppError, Code, Refusal};
 
 /// What is done about it.
@@ -39,42 +39,70 @@ impl WriteItem for MendAction {
 
     async fn run(&self, tx: &mut Tx) -> Result<LeaseRow, AppError> {
         let lease = get_lease(tx, &self.lease).await?;
-        let Some(open) = db::action::first_open(tx.conn(), self.lease.as_str()).await? else {
-            let detail = "nothing of this lease waits for its provisioner";
-            return Err(Refusal::new(Code::Conflict, detail).into());
+        let open = db::action::first_open(tx.conn(), self.lease.as_str()).await?;
+        let (name, what) = match self.mend {
+            Mend::Retry => ("lease.retry", self.retry(tx, open, &lease).await?),
+            Mend::ForceRelease => ("lease.force-release", self.force(tx, open).await?),
         };
-        let name = match self.mend {
-            Mend::Retry => {
-                db::action::retry(tx.conn(), &open.id, self.ground.now).await?;
-                "lease.retry"
-            }
-            Mend::ForceRelease => {
-                self.force(tx, &open).await?;
-                "lease.force-release"
-            }
-        };
-        let entry = (self.actor.as_str(), name, self.lease.as_str(), open.action.as_str());
+        let entry = (self.actor.as_str(), name, self.lease.as_str(), what.as_str());
         db::audit_log::insert(tx.conn(), self.ground.now, entry).await?;
         Ok(db::lease::find(tx.conn(), self.lease.as_str()).await?.unwrap_or(lease))
     }
 }
 
 impl MendAction {
-    async fn force(&self, tx: &mut Tx, open: &ActionRow) -> Result<(), AppError> {
-        if open.action != Action::Release {
-            let detail = "only a release that waits can be forced; revoke the lease first";
+    /// What is open is due at once, and what failed and was left aside is to be done once more.
+    async fn retry(
+        &self,
+        tx: &mut Tx,
+        open: Option<ActionRow>,
+        lease: &LeaseRow,
+    ) -> Result<Action, AppError> {
+        let (subject, generation) = (self.lease.as_str(), lease.doc.standing.generation);
+        let left = db::action::left_aside(tx.conn(), subject, generation).await?;
+        let Some(first) = open.as_ref().or(left.first()).map(|row| row.action) else {
+            let detail = "nothing of this lease waits for its provisioner";
             return Err(Refusal::new(Code::Conflict, detail).into());
+        };
+        if let Some(open) = open {
+            db::action::retry(tx.conn(), &open.id, self.ground.now).await?;
         }
-        let why = open.failure.as_deref();
-        if !db::action::end(tx.conn(), open, "forced", why, self.ground.now).await? {
-            let detail = "it is being tried right now; ask again";
-            return Err(Refusal::new(Code::Conflict, detail).into());
+        let mut again: Vec<&ActionRow> = Vec::new();
+        for row in left.iter().rev() {
+            if !again.iter().any(|later| later.action.makes_up_for().contains(&row.action)) {
+                again.push(row);
+            }
         }
-        release_unit(tx, open).await?;
+        for row in again.into_iter().rev() {
+            let new = NewAction {
+                subject,
+                resource: &row.resource,
+                unit: row.unit.as_deref(),
+                generation,
+                action: row.action,
+            };
+            db::action::make_up(tx.conn(), subject, generation, row.action).await?;
+            db::action::insert(tx.conn(), &action_id(), &new, self.ground.now).await?;
+        }
+        Ok(first)
+    }
+
+    async fn force(&self, tx: &mut Tx, open: Option<ActionRow>) -> Result<Action, AppError> {
+        let refuse = |detail: &str| Err(Refusal::new(Code::Conflict, detail).into());
+        let Some(open) = open.filter(|open| open.action == Action::Release) else {
+            return refuse("no release waits; end a lease that runs with revoke");
+        };
+        if open.failure.is_none() {
+            return refuse("its release has not failed; it is about to be tried");
+        }
+        if !db::action::force(tx.conn(), &open, self.ground.now).await? {
+            return refuse("its release is being tried right now; ask again");
+        }
+        take_back(tx, &open).await?;
         let lease = get_lease(tx, &self.lease).await?;
         if lease.doc.provisioner_error {
             db::lease::set_provisioner_error(tx.conn(), &lease, false).await?;
         }
-        Ok(())
+        Ok(open.action)
     }
 }

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::db::action::ActionRow;
+use crate::db::action::{ActionRow, NewAction};
 use crate::db::{self, DbError, Tx, WriteItem};
 use crate::domain::backoff::wait_ms;
 use crate::domain::event::EventKind;
@@ -14,7 +14,7 @@ use crate::domain::lease::fold::Phase;
 use crate::domain::time::Timestamp;
 
 use super::event;
-use super::settle::{Ground, free_unit, settle};
+use super::settle::{Ground, action_id, free_unit, settle};
 
 /// How it went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,93 +50,135 @@ pub struct RecordAction {
     pub row: ActionRow,
     /// How it went.
     pub went: Went,
+    /// Until when it was told that the lease is paid.
+    pub told: Option<Timestamp>,
 }
+
+/// By how much the end that a provisioner was told when it began may differ from the true one before
+/// it is told that, in milliseconds.
+const SLACK_MS: u64 = 5000;
 
 impl WriteItem for RecordAction {
     type Out = ();
     type Error = DbError;
 
     async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
-        let now = self.ground.now;
+        let given_up = self.row.failure.as_deref().unwrap_or_default();
         match &self.went {
             Went::Done { access } => self.done(tx, access.as_ref()).await,
+            Went::Again { why, .. } | Went::Failed { why } if self.is_pointless(tx).await? => {
+                self.end(tx, "superseded", Some(why)).await.map(|_| ())
+            }
+            Went::GivenUp if self.is_pointless(tx).await? => {
+                self.end(tx, "superseded", Some(given_up)).await.map(|_| ())
+            }
             Went::Again { why, after_s, random } => {
-                let end = self.end_of_patience();
+                let (now, end) = (self.ground.now, self.end_of_patience());
                 if now >= end {
                     return self.give_up(tx, why).await;
                 }
                 let wait = after_s.map(|s| s.clamp(1, 86_400) * 1000);
                 let wait = wait.unwrap_or_else(|| wait_ms(self.row.attempt, *random));
                 let at = now.plus_millis(i64::try_from(wait).unwrap_or(i64::MAX)).min(end);
-                self.fail(tx, (at, None), why).await
+                self.wait(tx, (at, None), why).await
             }
-            Went::Failed { why } => self.fail(tx, (self.end_of_patience(), Some(now)), why).await,
-            Went::GivenUp => {
-                let why = self.row.failure.clone().unwrap_or_default();
-                self.give_up(tx, &why).await
-            }
+            Went::Failed { why } => match self.row.action {
+                // Its holder or an operator may end it; if nobody does, it is given up.
+                Action::Provision => {
+                    let until = self.end_of_patience();
+                    self.wait(tx, (until, Some(self.ground.now)), why).await
+                }
+                _ => self.give_up(tx, why).await,
+            },
+            Went::GivenUp => self.give_up(tx, given_up).await,
         }
     }
 }
 
 impl RecordAction {
     fn end_of_patience(&self) -> Timestamp {
-        self.row.created_at.plus_s(self.ground.policy.failed_for_s)
+        self.row.tried_at.unwrap_or(self.row.created_at).plus_s(self.ground.policy.failed_for_s)
+    }
+
+    async fn end(&self, tx: &mut Tx, outcome: &str, why: Option<&str>) -> Result<bool, DbError> {
+        db::action::end(tx.conn(), &self.row, outcome, why, self.ground.now).await
+    }
+
+    /// Whether this life is over and its release waits behind this, which nobody needs any more.
+    async fn is_pointless(&self, tx: &mut Tx) -> Result<bool, DbError> {
+        let row = &self.row;
+        let release = (row.generation, Action::Release);
+        Ok(row.action != Action::Release
+            && db::action::is_open(tx.conn(), &row.subject, release, false).await?)
     }
 
     async fn done(&self, tx: &mut Tx, access: Option<&Value>) -> Result<(), DbError> {
-        let (row, now) = (&self.row, self.ground.now);
-        if !db::action::end(tx.conn(), row, "done", None, now).await? {
+        let row = &self.row;
+        if !self.end(tx, "done", None).await? {
             return Ok(());
         }
         let Some(id) = LeaseId::parse(&row.subject) else { return Ok(()) };
-        note_error(tx, &row.subject, false).await?;
-        if let Some(access) = access.filter(|_| row.action != Action::Release) {
-            db::action::set_access(tx.conn(), &id, row.generation, access, now).await?;
+        db::action::make_up(tx.conn(), &row.subject, row.generation, row.action).await?;
+        let left = db::action::left_aside(tx.conn(), &row.subject, row.generation).await?;
+        note_error(tx, &row.subject, !left.is_empty()).await?;
+        if let Some(access) = access.filter(|_| row.action != Action::Release)
+            && db::access::set(tx.conn(), &id, row.generation, access, self.ground.now).await?
+        {
+            db::lease::advance_seq(tx.conn(), &id).await?;
             tx.touch(&id);
         }
         match row.action {
             Action::Provision => self.ready(tx, &id).await,
-            Action::Release => self.released(tx).await,
+            Action::Release => take_back(tx, row).await,
             _ => Ok(()),
         }
     }
 
     /// The clock starts now, unless it is over meanwhile.
     async fn ready(&self, tx: &mut Tx, id: &LeaseId) -> Result<(), DbError> {
-        let Some(lease) = db::lease::find(tx.conn(), id.as_str()).await? else { return Ok(()) };
+        if !self.is_waited_for(tx).await? {
+            return Ok(());
+        }
+        let Some(lease) = settle(tx, &self.ground, id, Some(What::Ready)).await? else {
+            return Ok(());
+        };
         let standing = &lease.doc.standing;
-        let waits =
-            standing.phase == Phase::Provisioning && standing.generation == self.row.generation;
-        if waits {
-            settle(tx, &self.ground, id, Some(What::Ready)).await?;
+        let paid_until = standing.paid_until.filter(|_| standing.phase == Phase::Live);
+        // Making it ready took a while, or money came meanwhile.
+        if let (Some(told), Some(paid_until)) = (self.told, paid_until)
+            && told.millis().abs_diff(paid_until.millis()) > SLACK_MS
+        {
+            let row = &self.row;
+            let new = NewAction {
+                subject: &row.subject,
+                resource: &row.resource,
+                unit: row.unit.as_deref(),
+                generation: row.generation,
+                action: Action::Extend,
+            };
+            db::action::insert(tx.conn(), &action_id(), &new, self.ground.now).await?;
         }
         Ok(())
     }
 
-    async fn released(&self, tx: &mut Tx) -> Result<(), DbError> {
-        release_unit(tx, &self.row).await
+    /// Whether the lease still waits for this to be ready.
+    async fn is_waited_for(&self, tx: &mut Tx) -> Result<bool, DbError> {
+        let lease = db::lease::find(tx.conn(), &self.row.subject).await?;
+        Ok(lease.is_some_and(|lease| {
+            let standing = &lease.doc.standing;
+            standing.phase == Phase::Provisioning && standing.generation == self.row.generation
+        }))
     }
 
     /// It is tried again at that time, or waits for an operator until then.
-    async fn fail(
+    async fn wait(
         &self,
         tx: &mut Tx,
         when: (Timestamp, Option<Timestamp>),
         why: &str,
     ) -> Result<(), DbError> {
-        let (row, for_good) = (&self.row, when.1.is_some());
-        // What waits behind one that changes nothing about who has what must not wait for people.
-        let steps_aside = for_good && !matches!(row.action, Action::Provision | Action::Release);
-        let written = match steps_aside {
-            true => {
-                let now = self.ground.now;
-                db::action::end(tx.conn(), row, "failed", Some(why), now).await?
-            }
-            false => db::action::again(tx.conn(), row, when, why).await?,
-        };
-        if written {
-            self.tell_failure(tx, for_good).await?;
+        if db::action::again(tx.conn(), &self.row, when, why).await? {
+            self.tell_failure(tx, when.1.is_some()).await?;
         }
         Ok(())
     }
@@ -154,39 +196,41 @@ impl RecordAction {
         if news || for_good {
             self.say(tx, EventKind::LeaseProvisionerError);
         }
-        if for_good && row.action == Action::Release {
-            self.stuck(tx).await?;
-        }
         Ok(())
     }
 
-    /// The unit stays out of stock until somebody retries or forces it.
-    async fn stuck(&self, tx: &mut Tx) -> Result<(), DbError> {
-        let row = &self.row;
-        if let Some(unit) = &row.unit {
-            db::unit::mark_stuck(tx.conn(), &row.resource, &row.subject, unit).await?;
-        }
-        self.say(tx, EventKind::LeaseStuck);
-        Ok(())
-    }
-
-    /// It was tried for `failed_for`: a lease that never got ready has failed, all its money can go
-    /// back; a release waits for people, for as long as it takes.
+    /// It is not tried again by itself.
     async fn give_up(&self, tx: &mut Tx, why: &str) -> Result<(), DbError> {
-        let (row, now) = (&self.row, self.ground.now);
-        if row.action == Action::Release {
-            let never = Timestamp::from_millis(i64::MAX);
-            if db::action::again(tx.conn(), row, (never, Some(now)), why).await? {
-                self.stuck(tx).await?;
+        match self.row.action {
+            // All its money can go back.
+            Action::Provision => {
+                if self.end(tx, "failed", Some(why)).await? && self.is_waited_for(tx).await? {
+                    let id = LeaseId::parse(&self.row.subject);
+                    let id =
+                        id.ok_or_else(|| DbError::corrupt("action", "subject", &self.row.id))?;
+                    settle(tx, &self.ground, &id, Some(What::Failed)).await?;
+                }
             }
-            return Ok(());
-        }
-        if !db::action::end(tx.conn(), row, "failed", Some(why), now).await? {
-            return Ok(());
-        }
-        let Some(id) = LeaseId::parse(&row.subject) else { return Ok(()) };
-        if row.action == Action::Provision {
-            settle(tx, &self.ground, &id, Some(What::Failed)).await?;
+            // Its unit stays out of stock until somebody retries or forces it.
+            Action::Release => {
+                let (row, never) = (&self.row, Timestamp::from_millis(i64::MAX));
+                let when = (never, Some(self.ground.now));
+                if !db::action::again(tx.conn(), row, when, why).await? {
+                    return Ok(());
+                }
+                if let Some(unit) = &row.unit {
+                    db::unit::mark_stuck(tx.conn(), &row.resource, &row.subject, unit).await?;
+                }
+                self.tell_failure(tx, true).await?;
+                self.say(tx, EventKind::LeaseStuck);
+            }
+            // What waits behind one that changes nothing about who has what must not wait for
+            // people: it is left aside.
+            Action::Extend | Action::Suspend | Action::Resume | Action::Update => {
+                if self.end(tx, "failed", Some(why)).await? {
+                    self.tell_failure(tx, true).await?;
+                }
+            }
         }
         Ok(())
     }
@@ -218,12 +262,15 @@ async fn note_error(tx: &mut Tx, lease: &str, fails: bool) -> Result<bool, DbErr
     Ok(news)
 }
 
-/// A unit was taken back: it is free, and what was told of it is forgotten.
-pub(super) async fn release_unit(tx: &mut Tx, row: &ActionRow) -> Result<(), DbError> {
-    db::action::remove_access(tx.conn(), &row.subject, row.generation).await?;
+/// A unit was taken back: it is free, what was told of it is forgotten, and the lease may begin anew.
+pub(super) async fn take_back(tx: &mut Tx, row: &ActionRow) -> Result<(), DbError> {
+    db::access::remove(tx.conn(), &row.subject, row.generation).await?;
     let found = db::terms::find(tx.conn(), &row.resource).await?;
     if let (Some(unit), Some(resource)) = (&row.unit, found) {
         free_unit(tx, &resource, &row.subject, unit).await?;
+    }
+    if let Some(id) = LeaseId::parse(&row.subject) {
+        db::lease::mark_changed(tx.conn(), &id).await?;
     }
     Ok(())
 }

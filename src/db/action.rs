@@ -1,11 +1,10 @@
 //! What provisioners have to be told: rows in the order of each subject, claimed for a time and
-//! done at least once; and what they answered, which is for the holder only.
+//! done at least once.
 
 use super::list::Newest;
-use super::row::{Row, doc, int};
+use super::row::{Row, int};
 use super::{Conn, DbError};
 use crate::domain::fulfil::Action;
-use crate::domain::ids::LeaseId;
 use crate::domain::time::Timestamp;
 
 /// An action as stored.
@@ -33,6 +32,8 @@ pub struct ActionRow {
     pub due_at: Timestamp,
     /// How often it was tried.
     pub attempt: u32,
+    /// When it was tried first.
+    pub tried_at: Option<Timestamp>,
     /// When it failed for good: an operator has to look.
     pub failed_at: Option<Timestamp>,
     /// What was said the last time it failed.
@@ -51,7 +52,7 @@ impl ActionRow {
 }
 
 const COLUMNS: &str = "id, subject, ordinal, resource, unit, generation, action, n, created_at, \
-     due_at, attempt, failed_at, failure, done_at, outcome";
+     due_at, attempt, tried_at, failed_at, failure, done_at, outcome";
 
 fn select() -> String {
     format!("SELECT {COLUMNS} FROM action")
@@ -71,6 +72,7 @@ fn read(row: &sqlx::any::AnyRow) -> Result<ActionRow, DbError> {
         created_at: row.at("created_at")?,
         due_at: row.at("due_at")?,
         attempt: row.u32("attempt")?,
+        tried_at: row.opt_at("tried_at")?,
         failed_at: row.opt_at("failed_at")?,
         failure: row.opt_text("failure")?,
         done_at: row.opt_at("done_at")?,
@@ -104,7 +106,7 @@ pub async fn insert(
         "INSERT INTO action (id, subject, ordinal, resource, unit, generation, action, n, \
          created_at, due_at, attempt) \
          SELECT $1, $2, (SELECT COALESCE(MAX(ordinal), 0) + 1 FROM action WHERE subject = $2), \
-         $3, $4, $5, $6, (SELECT COUNT(*) + 1 FROM action WHERE subject = $2 \
+         $3, $4, $5, $6, (SELECT COALESCE(MAX(n), 0) + 1 FROM action WHERE subject = $2 \
          AND generation = $5 AND action = $6), $7, $7, 0",
     )
     .bind(id)
@@ -119,28 +121,80 @@ pub async fn insert(
     Ok(())
 }
 
-/// Actions of a generation that were never tried and say nothing any more: the newest extension
-/// stands for all, and what is over needs no more.
+/// What is open of a generation that is over, and not under way, says nothing any more.
 pub async fn supersede(
     conn: &mut Conn,
     subject: &str,
     generation: u32,
-    only: Option<Action>,
     now: Timestamp,
 ) -> Result<(), DbError> {
     sqlx::query(
-        "UPDATE action SET done_at = $4, outcome = 'superseded' WHERE subject = $1 \
-         AND generation = $2 AND ($3 = '' OR action = $3) AND action <> 'release' \
-         AND done_at IS NULL AND (attempt = 0 OR $3 = '') \
-         AND (claimed_until_at IS NULL OR claimed_until_at <= $4)",
+        "UPDATE action SET done_at = $3, outcome = 'superseded' WHERE subject = $1 \
+         AND generation = $2 AND action <> 'release' AND done_at IS NULL \
+         AND (claimed_until_at IS NULL OR claimed_until_at <= $3)",
     )
     .bind(subject)
     .bind(int(generation))
-    .bind(only.map_or("", Action::as_str))
     .bind(now.millis())
     .execute(&mut *conn)
     .await?;
     Ok(())
+}
+
+/// What failed of a generation, and what `action` stands for now, needs nobody any more.
+pub async fn make_up(
+    conn: &mut Conn,
+    subject: &str,
+    generation: u32,
+    action: Action,
+) -> Result<(), DbError> {
+    for old in action.makes_up_for() {
+        sqlx::query(
+            "UPDATE action SET outcome = 'superseded' WHERE subject = $1 AND generation = $2 \
+             AND action = $3 AND outcome = 'failed'",
+        )
+        .bind(subject)
+        .bind(int(generation))
+        .bind(old.as_str())
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
+/// What failed for good of a generation and was left aside, in order.
+pub async fn left_aside(
+    conn: &mut Conn,
+    subject: &str,
+    generation: u32,
+) -> Result<Vec<ActionRow>, DbError> {
+    let text = sqlx::AssertSqlSafe(format!(
+        "{} WHERE subject = $1 AND generation = $2 AND outcome = 'failed' \
+         AND action <> 'provision' ORDER BY ordinal",
+        select()
+    ));
+    let rows = sqlx::query(text).bind(subject).bind(int(generation)).fetch_all(&mut *conn).await?;
+    rows.iter().map(read).collect()
+}
+
+/// Whether such an action is open: of a generation, or (0) of any; tried before, or not.
+pub async fn is_open(
+    conn: &mut Conn,
+    subject: &str,
+    (generation, action): (u32, Action),
+    untried: bool,
+) -> Result<bool, DbError> {
+    let found = sqlx::query(
+        "SELECT 1 FROM action WHERE subject = $1 AND done_at IS NULL AND action = $2 \
+         AND ($3 = 0 OR generation = $3) AND ($4 = 0 OR attempt = 0) LIMIT 1",
+    )
+    .bind(subject)
+    .bind(action.as_str())
+    .bind(int(generation))
+    .bind(i64::from(untried))
+    .fetch_optional(&mut *conn)
+    .await?;
+    Ok(found.is_some())
 }
 
 /// Whether a generation was ever tried to be made ready.
@@ -181,25 +235,49 @@ pub async fn due(
 }
 
 /// Claims an action for a time; false when somebody else has.
-pub async fn claim(conn: &mut Conn, row: &ActionRow, until: Timestamp) -> Result<bool, DbError> {
+pub async fn claim(
+    conn: &mut Conn,
+    row: &ActionRow,
+    (now, until): (Timestamp, Timestamp),
+) -> Result<bool, DbError> {
     let done = sqlx::query(
-        "UPDATE action SET claimed_until_at = $3, attempt = attempt + 1 \
-         WHERE id = $1 AND attempt = $2 AND done_at IS NULL",
+        "UPDATE action SET claimed_until_at = $3, attempt = attempt + 1, \
+         tried_at = COALESCE(tried_at, $4) WHERE id = $1 AND attempt = $2 AND done_at IS NULL",
     )
     .bind(&row.id)
     .bind(int(row.attempt))
     .bind(until.millis())
+    .bind(now.millis())
     .execute(&mut *conn)
     .await?;
     Ok(done.rows_affected() == 1)
 }
 
-/// What a server that is gone had claimed can be tried again: for a database that only one server
-/// at a time has open.
-pub async fn forget_claims(conn: &mut Conn) -> Result<(), DbError> {
-    sqlx::query("UPDATE action SET claimed_until_at = NULL WHERE done_at IS NULL")
-        .execute(&mut *conn)
-        .await?;
+/// Resources of which actions are claimed.
+pub async fn claimed_resources(conn: &mut Conn) -> Result<Vec<String>, DbError> {
+    let rows = sqlx::query(
+        "SELECT DISTINCT resource FROM action WHERE done_at IS NULL \
+         AND claimed_until_at IS NOT NULL",
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    rows.iter().map(|row| Row::new(row, "action").text("resource")).collect()
+}
+
+/// Claims on actions of a resource end at `until` at the latest.
+pub async fn shorten_claims(
+    conn: &mut Conn,
+    resource: &str,
+    until: Timestamp,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE action SET claimed_until_at = $2 WHERE resource = $1 AND done_at IS NULL \
+         AND claimed_until_at > $2",
+    )
+    .bind(resource)
+    .bind(until.millis())
+    .execute(&mut *conn)
+    .await?;
     Ok(())
 }
 
@@ -213,7 +291,7 @@ pub async fn end(
 ) -> Result<bool, DbError> {
     let done = sqlx::query(
         "UPDATE action SET done_at = $3, outcome = $4, failure = $5, claimed_until_at = NULL, \
-         failed_at = CASE WHEN $4 = 'done' THEN NULL ELSE failed_at END \
+         failed_at = CASE $4 WHEN 'done' THEN NULL WHEN 'failed' THEN $3 ELSE failed_at END \
          WHERE id = $1 AND attempt = $2 AND done_at IS NULL",
     )
     .bind(&row.id)
@@ -221,6 +299,20 @@ pub async fn end(
     .bind(now.millis())
     .bind(outcome)
     .bind(failure)
+    .execute(&mut *conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// It failed before, nobody is at it, and an operator says that it is done.
+pub async fn force(conn: &mut Conn, row: &ActionRow, now: Timestamp) -> Result<bool, DbError> {
+    let done = sqlx::query(
+        "UPDATE action SET done_at = $2, outcome = 'forced', claimed_until_at = NULL \
+         WHERE id = $1 AND done_at IS NULL AND failure IS NOT NULL \
+         AND (claimed_until_at IS NULL OR claimed_until_at <= $2)",
+    )
+    .bind(&row.id)
+    .bind(now.millis())
     .execute(&mut *conn)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -272,7 +364,8 @@ pub async fn retry(conn: &mut Conn, id: &str, now: Timestamp) -> Result<(), DbEr
 /// Which actions an operator wants to see.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// `open`: not done; `failing`: failed at least once and not done; `failed`: for good.
+    /// `open`: not done; `failing`: failed at least once and not done; `failed`: for good, and
+    /// nothing has made up for it; `stuck`: a unit that could not be taken back.
     pub state: Option<String>,
     /// Only of this resource.
     pub resource: Option<String>,
@@ -288,7 +381,10 @@ pub async fn list(conn: &mut Conn, filter: &Filter, limit: u32) -> Result<Vec<Ac
         select: &select(),
         filter: "($1 = '' OR ($1 = 'open' AND done_at IS NULL) \
                  OR ($1 = 'failing' AND done_at IS NULL AND failure IS NOT NULL) \
-                 OR ($1 = 'failed' AND done_at IS NULL AND failed_at IS NOT NULL)) \
+                 OR ($1 IN ('failed', 'failing') AND failed_at IS NOT NULL AND (done_at IS NULL \
+                 OR outcome = 'failed' AND action <> 'provision')) \
+                 OR ($1 = 'stuck' AND failed_at IS NOT NULL AND done_at IS NULL \
+                 AND action = 'release')) \
                  AND ($2 = '' OR resource = $2) AND ($3 = '' OR subject = $3)",
         values: &[filter.state.as_deref(), filter.resource.as_deref(), filter.lease.as_deref()],
         key: ("created_at", "id"),
@@ -300,57 +396,12 @@ pub async fn list(conn: &mut Conn, filter: &Filter, limit: u32) -> Result<Vec<Ac
 /// How many actions wait, and how many of them failed at least once.
 pub async fn depth(conn: &mut Conn) -> Result<(u64, u64), DbError> {
     let row = sqlx::query(
-        "SELECT COUNT(*) AS n, COUNT(failure) AS failing FROM action WHERE done_at IS NULL",
+        "SELECT COUNT(CASE WHEN done_at IS NULL THEN 1 END) AS n, COUNT(failure) AS failing \
+         FROM action WHERE done_at IS NULL OR failed_at IS NOT NULL AND outcome = 'failed' \
+         AND action <> 'provision'",
     )
     .fetch_one(&mut *conn)
     .await?;
     let row = Row::new(&row, "action");
     Ok((row.u64("n")?, row.u64("failing")?))
-}
-
-/// Keeps what a provisioner answered for the holder of a lease.
-pub async fn set_access(
-    conn: &mut Conn,
-    lease: &LeaseId,
-    generation: u32,
-    access: &serde_json::Value,
-    now: Timestamp,
-) -> Result<(), DbError> {
-    sqlx::query(
-        "INSERT INTO lease_access (lease, generation, doc, created_at) VALUES ($1, $2, $3, $4) \
-         ON CONFLICT (lease) DO UPDATE SET generation = excluded.generation, doc = excluded.doc, \
-         created_at = excluded.created_at",
-    )
-    .bind(lease.as_str())
-    .bind(int(generation))
-    .bind(doc(access))
-    .bind(now.millis())
-    .execute(&mut *conn)
-    .await?;
-    Ok(())
-}
-
-/// Forgets what a provisioner answered.
-pub async fn remove_access(conn: &mut Conn, lease: &str, generation: u32) -> Result<(), DbError> {
-    sqlx::query("DELETE FROM lease_access WHERE lease = $1 AND generation = $2")
-        .bind(lease)
-        .bind(int(generation))
-        .execute(&mut *conn)
-        .await?;
-    Ok(())
-}
-
-/// What a provisioner answered for this generation of a lease.
-pub async fn access(
-    conn: &mut Conn,
-    lease: &LeaseId,
-    generation: u32,
-) -> Result<Option<serde_json::Value>, DbError> {
-    sqlx::query("SELECT lease, doc FROM lease_access WHERE lease = $1 AND generation = $2")
-        .bind(lease.as_str())
-        .bind(int(generation))
-        .fetch_optional(&mut *conn)
-        .await?
-        .map(|row| Row::new(&row, "lease_access").json("doc"))
-        .transpose()
 }

@@ -114,7 +114,8 @@ static PUT: Insert = Insert::new(
     8,
     "ON CONFLICT (webhook, event) DO UPDATE SET status = 'pending', tries = 0, \
      due_at = excluded.due_at, claimed_until_at = NULL, done_at = NULL \
-     WHERE delivery.status <> 'pending'",
+     WHERE delivery.status <> 'pending' OR delivery.claimed_until_at IS NULL \
+     OR delivery.claimed_until_at <= excluded.due_at",
 );
 
 /// Events that are to be delivered to an endpoint now; each only once, however often it is put.
@@ -190,7 +191,7 @@ pub async fn claim(
     until: Timestamp,
 ) -> Result<Vec<Claimed>, DbError> {
     let rows = sqlx::query(
-        "UPDATE delivery SET claimed_until_at = $4, attempts = attempts + 1, tries = tries + 1 \
+        "UPDATE delivery SET claimed_until_at = $4, attempts = attempts + 1 \
          WHERE id IN (SELECT id FROM delivery WHERE webhook = $1 AND status = 'pending' \
           AND due_at <= $2 AND (claimed_until_at IS NULL OR claimed_until_at <= $2) \
           ORDER BY due_at, event LIMIT $3) RETURNING id, webhook, event, attempts, tries",
@@ -209,7 +210,7 @@ pub async fn claim(
             webhook: row.parsed("webhook", WebhookId::parse)?,
             event: row.i64("event")?,
             attempt: row.u32("attempts")?,
-            tries: row.u32("tries")?,
+            tries: row.u32("tries")?.saturating_add(1),
         });
     }
     claimed.sort_by_key(|claimed| claimed.event);
@@ -272,7 +273,7 @@ pub async fn record(
     };
     let done = sqlx::query(
         "UPDATE delivery SET status = $2, due_at = $3, done_at = $4, claimed_until_at = NULL, \
-         response_status = $5, latency_ms = $6, failure = $7 \
+         response_status = $5, latency_ms = $6, failure = $7, tries = tries + 1 \
          WHERE id = $1 AND status = 'pending' AND (attempts = $8 OR $2 = 'delivered')",
     )
     .bind(id.as_str())

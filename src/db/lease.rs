@@ -348,6 +348,15 @@ pub async fn set_provisioner_error(
     Ok(())
 }
 
+/// Its holder sees something else.
+pub async fn advance_seq(conn: &mut Conn, id: &LeaseId) -> Result<(), DbError> {
+    sqlx::query("UPDATE lease SET seq = seq + 1 WHERE id = $1")
+        .bind(id.as_str())
+        .execute(&mut *conn)
+        .await?;
+    Ok(())
+}
+
 /// Changes what a holder handed in.
 pub async fn set_params(
     conn: &mut Conn,

@@ -14,6 +14,7 @@ use sqlx::pool::Pool;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+pub mod access;
 pub mod action;
 pub mod api_key;
 pub mod audit_log;

@@ -42,6 +42,17 @@ impl Action {
         }
     }
 
+    /// What failed before it of its generation and does not matter any more once this is done.
+    pub fn makes_up_for(self) -> &'static [Self] {
+        match self {
+            Self::Provision => &[],
+            Self::Extend => &[Self::Extend],
+            Self::Suspend | Self::Resume => &[Self::Suspend, Self::Resume],
+            Self::Update => &[Self::Update],
+            Self::Release => &[Self::Extend, Self::Suspend, Self::Resume, Self::Update],
+        }
+    }
+
     /// Reads what [`as_str`](Self::as_str) wrote.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|action| action.as_str() == text)

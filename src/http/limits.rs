@@ -2,7 +2,8 @@
 //! as many others. A minute's worth may come at once and fills up evenly. A source that many
 //! people share has ten times as much of both, unpaid holds included. Counted in memory, by node.
 //! Health, metrics, the gate and operators are not counted, except API keys that are none of ours:
-//! six times `create_per_minute`, as are codes for the gate. Called by a layer, and by authentication.
+//! six times `create_per_minute`, as are codes for the gate and changes of params. Called by a layer,
+//! and by authentication.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -38,16 +39,16 @@ pub struct Limits {
 /// API keys that are none of ours, a minute, as a multiple.
 const WRONG_KEYS_FACTOR: u64 = 6;
 
-/// Codes for the gate, a minute, as a multiple.
-const CODES_FACTOR: u64 = 6;
+/// Codes for the gate and changes of params, a minute, as a multiple.
+const ACTS_FACTOR: u64 = 6;
 
 /// What is counted apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     /// Takes an address.
     Creates,
-    /// Makes a code for the gate.
-    Code,
+    /// Makes a code for the gate, or changes params.
+    Acts,
     /// Everything else of customers.
     Other,
     /// An API key that is none of ours.
@@ -84,7 +85,7 @@ impl Limits {
         let factor = if source.shared { SHARED_FACTOR } else { 1 };
         let of_kind = match kind {
             Kind::Creates => 1,
-            Kind::Code => CODES_FACTOR,
+            Kind::Acts => ACTS_FACTOR,
             Kind::Other => OTHERS_FACTOR,
             Kind::WrongKey => WRONG_KEYS_FACTOR,
         };
@@ -121,7 +122,8 @@ impl Budgets {
     }
 }
 
-/// Calls that take an address, and those that make a code, are counted apart. Those of pages are
+/// Calls that take an address, and those that make a code or work for a provisioner, are counted
+/// apart. Those of pages are
 /// named by `Router::route` patterns in `pages`: `/resources/{id}`, `/leases/{id}/more`, `…/open`.
 fn kind(request: &Request) -> Kind {
     let path = request.uri().path();
@@ -131,9 +133,10 @@ fn kind(request: &Request) -> Kind {
     let creates = request.method() == Method::POST && (of_api || of_page);
     let codes = path.starts_with("/v1/") && path.ends_with("/gate-code")
         || path.starts_with("/leases/") && path.ends_with("/open");
-    match (creates, codes && request.method() == Method::POST) {
+    let changes = path.starts_with("/v1/leases/") && request.method() == Method::PATCH;
+    match (creates, changes || codes && request.method() == Method::POST) {
         (true, _) => Kind::Creates,
-        (_, true) => Kind::Code,
+        (_, true) => Kind::Acts,
         _ => Kind::Other,
     }
 }

@@ -10,7 +10,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
-use super::{Input, MOST_OUTPUT, Outcome, access, said};
+use crate::domain::fulfil::Action;
+
+use super::{Input, MOST_OUTPUT, Outcome, done, said};
 
 /// `EX_TEMPFAIL` of sysexits.
 pub(super) const TRY_AGAIN: i32 = 75;
@@ -50,7 +52,7 @@ pub(super) async fn call(command: &[String], limit: Duration, input: &Input) -> 
     };
     let finished = tokio::time::timeout(limit + MARGIN, talk(&mut child, input)).await;
     match finished {
-        Ok(Ok(ran)) => judge(ran),
+        Ok(Ok(ran)) => judge(input.action, ran),
         Ok(Err(error)) => again(format!("the command could not be followed: {error}")),
         Err(_) => again("the guard did not end in time".into()),
     }
@@ -121,19 +123,13 @@ async fn capped(from: Option<impl AsyncRead + Unpin>) -> std::io::Result<Vec<u8>
     }
 }
 
-fn judge(ran: Ran) -> Outcome {
+fn judge(action: Action, ran: Ran) -> Outcome {
     let spoke = |code: &str| match said(&ran.err).as_str() {
         "" => code.to_owned(),
         text => format!("{code}: {text}"),
     };
     match ran.code {
-        Some(0) if ran.out.len() > MOST_OUTPUT => {
-            Outcome::Failed { why: format!("it wrote more than {MOST_OUTPUT} bytes") }
-        }
-        Some(0) => match access(&ran.out) {
-            Ok(access) => Outcome::Done { access },
-            Err(why) => Outcome::Failed { why },
-        },
+        Some(0) => done(action, &ran.out),
         Some(TRY_AGAIN) => Outcome::Again { why: spoke("exit 75"), after: None },
         Some(code) => Outcome::Failed { why: spoke(&format!("exit {code}")) },
         None => Outcome::Again { why: spoke("the guard was ended by a signal"), after: None },

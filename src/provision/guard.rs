@@ -41,7 +41,9 @@ enum Told {
 pub fn run(args: &Args) -> u8 {
     let mut input = Vec::new();
     let mut stdin = std::io::stdin().lock();
-    if stdin.read_until(b'\n', &mut input).is_err() {
+    let whole = stdin.read_until(b'\n', &mut input).is_ok() && input.ends_with(b"\n");
+    if !whole {
+        // The server is gone already.
         return code(TRY_AGAIN);
     }
     drop(stdin);

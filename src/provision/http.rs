@@ -5,36 +5,52 @@
 use std::path::Path;
 use std::time::Duration;
 
-use reqwest::{Client, Response, StatusCode, header, redirect};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, header, redirect};
 use sha2::{Digest as _, Sha256};
 
-use super::{Input, MOST_OUTPUT, Outcome, access, said};
+use super::{Input, MOST_OUTPUT, Outcome, access, done, said};
+use crate::domain::fulfil::Action;
 use crate::domain::ids::base32;
 use crate::domain::time::Timestamp;
 use crate::domain::webhook::{self, Secret};
 
-/// Calls `url` once.
-pub(super) async fn call(
-    url: &str,
-    secret_file: &Path,
-    limit: Duration,
-    input: &Input,
-    now: Timestamp,
-) -> Outcome {
-    let again = |why: String| Outcome::Again { why, after: None };
-    let secret = match secret(secret_file) {
-        Ok(secret) => secret,
-        Err(why) => return again(why),
-    };
-    let exchange = async {
-        let response = send(url, &secret, input, now).await?;
-        let (status, wait) = (response.status(), retry_after(&response, now));
-        Ok::<_, reqwest::Error>((status, wait, body(response).await?))
-    };
-    match tokio::time::timeout(limit, exchange).await {
-        Err(_) => again("it did not answer in time".into()),
-        Ok(Err(error)) => again(format!("no answer: {}", chain(&error.without_url()))),
-        Ok(Ok((status, after, body))) => judge(status, after, &body),
+/// The client for all calls.
+pub(super) fn client() -> reqwest::Result<Client> {
+    Client::builder()
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .user_agent(concat!("leasehold/", env!("CARGO_PKG_VERSION")))
+        .build()
+}
+
+/// Whom to call.
+pub(super) struct Target<'a> {
+    /// Where it listens.
+    pub url: &'a str,
+    /// The file with the secret that signs.
+    pub secret_file: &'a Path,
+    /// How long it may take.
+    pub limit: Duration,
+}
+
+impl Target<'_> {
+    /// Calls it once.
+    pub(super) async fn call(&self, client: &Client, input: &Input, now: Timestamp) -> Outcome {
+        let again = |why: String| Outcome::Again { why, after: None };
+        let secret = match secret(self.secret_file) {
+            Ok(secret) => secret,
+            Err(why) => return again(why),
+        };
+        let exchange = async {
+            let response = send(client.post(self.url), &secret, input, now).await?;
+            let (status, wait) = (response.status(), retry_after(&response, now));
+            Ok::<_, reqwest::Error>((status, wait, body(response).await?))
+        };
+        match tokio::time::timeout(self.limit, exchange).await {
+            Err(_) => again("it did not answer in time".into()),
+            Ok(Err(error)) => again(format!("no answer: {}", chain(&error.without_url()))),
+            Ok(Ok((status, after, body))) => judge(input.action, status, after, &body),
+        }
     }
 }
 
@@ -58,22 +74,16 @@ fn secret(file: &Path) -> Result<Secret, String> {
 }
 
 async fn send(
-    url: &str,
+    request: RequestBuilder,
     secret: &Secret,
     input: &Input,
     now: Timestamp,
 ) -> Result<Response, reqwest::Error> {
-    let client = Client::builder()
-        .no_proxy()
-        .redirect(redirect::Policy::none())
-        .user_agent(concat!("leasehold/", env!("CARGO_PKG_VERSION")))
-        .build()?;
     let body = serde_json::to_vec(input).unwrap_or_default();
     // The same at every attempt, as the key in the body is.
     let id = format!("act_{}", base32(&Sha256::digest(&input.key)[..16]));
     let at = now.unix_s();
-    client
-        .post(url)
+    request
         .header(header::CONTENT_TYPE, "application/json")
         .header("webhook-id", &id)
         .header("webhook-timestamp", at)
@@ -100,7 +110,7 @@ async fn body(mut response: Response) -> Result<Vec<u8>, reqwest::Error> {
     Ok(kept)
 }
 
-fn judge(status: StatusCode, after: Option<Duration>, body: &[u8]) -> Outcome {
+fn judge(action: Action, status: StatusCode, after: Option<Duration>, body: &[u8]) -> Outcome {
     let why = match said(body).as_str() {
         "" => format!("HTTP {status}"),
         text => format!("HTTP {status}: {text}"),
@@ -109,10 +119,7 @@ fn judge(status: StatusCode, after: Option<Duration>, body: &[u8]) -> Outcome {
         return Outcome::Done { access: access(body).ok().flatten() };
     }
     if status.is_success() {
-        return match access(body) {
-            Ok(access) => Outcome::Done { access },
-            Err(why) => Outcome::Failed { why },
-        };
+        return done(action, body);
     }
     if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
         return Outcome::Again { why, after };

@@ -2,7 +2,6 @@
 //! slow or dead keeps its own resource waiting and nobody else's.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,27 +14,16 @@ use crate::app::readiness::ReadinessReceiver;
 use crate::app::record_action::{RecordAction, Went};
 use crate::app::settle::Ground;
 use crate::clock::SharedClock;
-use crate::db::{self, Db, DbError, Tx, WriteItem};
+use crate::db::{self, Db, DbError};
 use crate::domain::policy::Policy;
-use crate::provision::{self, Input, Outcome};
+use crate::provision::{Input, Outcome, Provisioners};
 
-/// Calls that are under way at a time, of one resource and of all.
+/// Calls that are under way at a time, of one resource and of all. When all of these are taken, a
+/// resource that has none may still have one.
 const OF_ONE: usize = 8;
 const OF_ALL: usize = 64;
 /// How often it is asked whether something is due.
 const PERIOD: Duration = Duration::from_millis(200);
-
-/// What a server that is gone had claimed is free again.
-pub struct ForgetClaims;
-
-impl WriteItem for ForgetClaims {
-    type Out = ();
-    type Error = DbError;
-
-    async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
-        db::action::forget_claims(tx.conn()).await
-    }
-}
 
 /// Calls provisioners.
 #[derive(Clone)]
@@ -48,8 +36,8 @@ pub struct Caller {
     pub policy: Arc<Policy>,
     /// How following the chain is doing.
     pub readiness: ReadinessReceiver,
-    /// The folder that file names in the catalogue are relative to.
-    pub home: PathBuf,
+    /// How they are called.
+    pub provisioners: Provisioners,
 }
 
 impl Caller {
@@ -61,10 +49,7 @@ impl Caller {
         let mut calls = FuturesUnordered::new();
         let mut under_way: HashMap<String, usize> = HashMap::new();
         loop {
-            let claimed = match calls.len() < OF_ALL {
-                true => self.claim(&under_way, OF_ALL - calls.len()).await?,
-                false => Vec::new(),
-            };
+            let claimed = self.claim(&under_way, calls.len()).await?;
             let found = !claimed.is_empty();
             for claimed in claimed {
                 *under_way.entry(claimed.row.resource.clone()).or_default() += 1;
@@ -86,10 +71,14 @@ impl Caller {
     async fn claim(
         &self,
         under_way: &HashMap<String, usize>,
-        most: usize,
+        count: usize,
     ) -> anyhow::Result<Vec<Claimed>> {
         let now = self.clock.now();
-        let room = |(name, count): (&String, &usize)| (name.clone(), OF_ONE.saturating_sub(*count));
+        let (each, most) = match OF_ALL.saturating_sub(count) {
+            0 => (1, OF_ONE),
+            left => (OF_ONE, left),
+        };
+        let room = |(name, count): (&String, &usize)| (name.clone(), each.saturating_sub(*count));
         let room: HashMap<String, usize> = under_way.iter().map(room).collect();
         let busy: Vec<String> =
             room.iter().filter(|(_, left)| **left == 0).map(|(name, _)| name.clone()).collect();
@@ -102,7 +91,7 @@ impl Caller {
             if due.is_empty() {
                 return Ok(Vec::new());
             }
-            self.db.write(ClaimActions { busy, room, each: OF_ONE, most, now }).await
+            self.db.write(ClaimActions { busy, room, each, most, now }).await
         };
         pass(asked.await, Vec::new())
     }
@@ -111,14 +100,12 @@ impl Caller {
     async fn call(&self, claimed: Claimed) -> anyhow::Result<String> {
         let now = self.clock.now();
         let resource = claimed.row.resource.clone();
+        let input = input(&claimed, now);
+        let told = input.paid_until;
         let went = match claimed.row.failed_at {
             // It failed for good, and nobody has retried it: it is only claimed to be given up.
             Some(_) => Went::GivenUp,
-            None => {
-                let input = input(&claimed, now);
-                let (home, provisioner) = (self.home.as_path(), &claimed.provisioner);
-                went(provision::call(provisioner, &input, (home, now)).await)
-            }
+            None => went(self.provisioners.call(&claimed.provisioner, &input, now).await),
         };
         let result = match &went {
             Went::Done { .. } => "done",
@@ -133,7 +120,7 @@ impl Caller {
             now: self.clock.now(),
             trusted: self.readiness.borrow().trusted(),
         };
-        let item = RecordAction { ground, row: claimed.row, went };
+        let item = RecordAction { ground, row: claimed.row, went, told };
         // Not written: its claim runs out, and it is done again.
         pass(self.db.write(item).await, ())?;
         Ok(resource)

@@ -41,12 +41,13 @@ impl Settling<'_> {
         for (generation, action) in self.told.actions(&wanted) {
             let unit = self.standing.unit.clone();
             self.tellings.push(Telling { generation, action, unit });
+            self.releases |= action == Action::Release;
         }
         self.told = wanted;
     }
 
     /// Whether the unit of the life that is over is taken back by a provisioner.
-    pub(super) fn is_taken_back(&self) -> bool {
+    pub(super) fn was_told_over(&self) -> bool {
         self.told.over && self.told.generation == self.standing.generation
     }
 
@@ -58,15 +59,19 @@ impl Settling<'_> {
             let (generation, action) = (telling.generation, telling.action);
             if action == Action::Release {
                 let tried = db::action::was_tried(tx.conn(), subject, generation).await?;
-                db::action::supersede(tx.conn(), subject, generation, None, now).await?;
+                db::action::supersede(tx.conn(), subject, generation, now).await?;
+                db::action::make_up(tx.conn(), subject, generation, action).await?;
                 if !tried {
                     // Nobody ever heard of it.
                     self.free_unit_of(tx, telling.unit.as_deref()).await?;
                     continue;
                 }
             }
-            if action == Action::Extend {
-                db::action::supersede(tx.conn(), subject, generation, Some(action), now).await?;
+            // One that was not tried yet will tell the newest end.
+            if action == Action::Extend
+                && db::action::is_open(tx.conn(), subject, (generation, action), true).await?
+            {
+                continue;
             }
             let new = NewAction {
                 subject,

@@ -15,7 +15,7 @@ use crate::db::lease::{LeaseRow, Next};
 use crate::db::payment::{Announced, PaymentRow};
 use crate::db::terms::Resource;
 use crate::db::{self, DbError, NewEvent, Tx};
-use crate::domain::fulfil::Told;
+use crate::domain::fulfil::{Action, Told};
 use crate::domain::ids::LeaseId;
 use crate::domain::lease::advance::{self, World};
 use crate::domain::lease::difference::difference;
@@ -68,6 +68,10 @@ struct Settling<'a> {
     /// What the provisioner knows once it has done all that it was told.
     told: Told,
     tellings: Vec<fulfil::Telling>,
+    /// True while its last life is being taken back: nothing new begins before.
+    is_taken_back: bool,
+    /// True when that begins now.
+    releases: bool,
     /// The height at which more of what is owed can leave.
     settled_height: Option<u32>,
     /// True when more is due than one transaction should hold.
@@ -132,6 +136,9 @@ impl<'a> Settling<'a> {
             0 => 0,
             _ => db::payment::unmined_credit_sat(tx.conn(), lease).await?,
         };
+        let release = (0, Action::Release);
+        let is_taken_back = row.doc.told.over
+            && db::action::is_open(tx.conn(), lease.as_str(), release, false).await?;
         Ok(Some(Self {
             ground,
             look: row.doc.announced.clone(),
@@ -151,6 +158,8 @@ impl<'a> Settling<'a> {
             added: Vec::new(),
             events: Vec::new(),
             tellings: Vec::new(),
+            is_taken_back,
+            releases: false,
             settled_height: None,
             unfinished: false,
         }))
@@ -255,9 +264,10 @@ impl<'a> Settling<'a> {
     /// When to look again.
     fn next(&self) -> Next {
         let (facts, standing) = (&self.facts, &self.standing);
-        let waits = advance::wants_start(facts, standing, &self.ground.policy).is_some();
+        let waits = self.may_start()
+            && advance::wants_start(facts, standing, &self.ground.policy).is_some();
         // What could not be taken now is looked at again as soon as it can be.
-        let again = self.unfinished || !self.ground.trusted;
+        let again = self.unfinished || !self.ground.trusted || self.releases;
         self.with_world(|world| Next {
             change_at: advance::next_change_at(facts, standing, world),
             height: match again {
@@ -278,7 +288,12 @@ impl<'a> Settling<'a> {
 
     fn wants_start(&self) -> Option<(u32, u32)> {
         advance::wants_start(&self.facts, &self.standing, &self.ground.policy)
-            .filter(|_| self.resource.accepting() && self.ground.trusted)
+            .filter(|_| self.resource.accepting() && self.ground.trusted && self.may_start())
+    }
+
+    /// Whether nothing of its last life is left.
+    fn may_start(&self) -> bool {
+        !self.is_taken_back && !self.releases
     }
 
     /// True while its money waits: for more of it, or for a unit.

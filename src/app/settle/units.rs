@@ -61,7 +61,7 @@ impl Settling<'_> {
         let lease = self.row.facts.id.as_str();
         let units = &self.resource.terms.terms.units;
         // What a provisioner takes back is not free before it has.
-        let reusable = |state: &str| state == "held" || state == "leased" && !self.is_taken_back();
+        let reusable = |state: &str| state == "held" || state == "leased" && !self.was_told_over();
         let mine = |taken: &&Taken| taken.lease == lease && reusable(&taken.state);
         let own = taken.iter().filter(mine).find(|taken| units.contains(&taken.name));
         if let Some(own) = own {
@@ -81,7 +81,7 @@ impl Settling<'_> {
             Phase::Unfunded if !self.hold_is_over() => self.row.unit.clone(),
             Phase::Unfunded | Phase::Ended => None,
         };
-        if keeps.is_none() && !self.is_taken_back() {
+        if keeps.is_none() && !self.was_told_over() {
             self.free_unit_of(tx, self.row.unit.as_deref()).await?;
         }
         Ok(keeps)

@@ -222,7 +222,7 @@ async fn held_view(state: &HttpState, row: &LeaseRow) -> Result<HeldLease, Probl
     let access = match standing.phase {
         Phase::Provisioning | Phase::Live => {
             let mut conn = state.db.read().await?;
-            crate::db::action::access(&mut conn, &row.facts.id, standing.generation).await?
+            crate::db::access::find(&mut conn, &row.facts.id, standing.generation).await?
         }
         Phase::Unfunded | Phase::Ended => None,
     };

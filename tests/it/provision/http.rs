@@ -109,19 +109,37 @@ fn a_program_that_is_slow_busy_or_broken_is_called_again_and_may_have_done_it_be
 }
 
 #[test]
+fn a_program_that_is_not_there_is_called_later() {
+    once(|shop| {
+        let sink = Sink::start(|_, _| ready());
+        with_url(shop, &sink);
+        drop(sink);
+        let rented = shop.paid_box();
+        let action = until("the failure to be listed", || {
+            let found = shop.operate(Method::GET, "actions?state=failing", None).1;
+            if found["items"][0]["failure"].is_null() { Err(found) } else { Ok(found) }
+        })["items"][0]
+            .clone();
+        assert!(action["failure"].as_str().unwrap().contains("no answer"), "{action}");
+        assert!(action["failed_at"].is_null() && action["due_at"].is_string(), "{action}");
+        assert_eq!(shop.lease(&rented.lease)["state"], "provisioning");
+    });
+}
+
+#[test]
 fn an_answer_that_refuses_waits_for_the_operator_and_tells_the_holder_nothing() {
     once(|shop| {
         let sink = Sink::start(|n, _| match n {
             0 => Reply::With(422, ("x-a", "b".into()), b"no disk in rack 7".to_vec()),
             // No answer that is followed: a redirect.
             1 => Reply::With(302, ("location", "http://127.0.0.1:1/".into()), Vec::new()),
-            // No JSON.
-            2 => Reply::Status(200),
+            // No JSON, and more than is read of it.
+            2 => Reply::With(200, ("x-a", "b".into()), vec![b'x'; 1_000_000]),
             _ => ready(),
         });
         with_url(shop, &sink);
         let rented = shop.paid_box();
-        for (calls, why) in [(1, "rack 7"), (2, "HTTP 302"), (3, "no JSON object")] {
+        for (calls, why) in [(1, "rack 7"), (2, "HTTP 302"), (3, "at most 16384")] {
             let failing = until("the failure to be listed", || {
                 let found = shop.operate(Method::GET, "actions?state=failed", None).1;
                 let text = found["items"].to_string();

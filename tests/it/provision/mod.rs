@@ -8,6 +8,7 @@ mod failures;
 mod http;
 mod kills;
 mod many;
+mod mended;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;

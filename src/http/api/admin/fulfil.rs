@@ -33,6 +33,7 @@ enum Wanted {
     Open,
     Failing,
     Failed,
+    Stuck,
 }
 
 impl Wanted {
@@ -41,6 +42,7 @@ impl Wanted {
             Self::Open => "open",
             Self::Failing => "failing",
             Self::Failed => "failed",
+            Self::Stuck => "stuck",
         }
     }
 }
@@ -55,7 +57,8 @@ struct ActionQuery {
     limit: Limit,
     /// `next_cursor` of the answer before.
     cursor: Option<String>,
-    /// `open`: not done; `failing`: failed at least once and not done; `failed`: waits for you.
+    /// `open`: not done; `failing`: failed at least once and not made up for; `failed`: those of
+    /// them that wait for you; `stuck`: those of them that hold a unit back.
     #[param(value_type = Option<String>)]
     state: Option<Wanted>,
     /// Only of this resource.
