@@ -7,25 +7,26 @@ use serde_json::Value;
 
 use crate::harness::daemon::{Rented, Shop, each_with, once_with};
 use crate::harness::wait::within;
+use crate::harness::webhook_sink::{Got, Sink};
+
+use super::http::{ready, with_boxes_at};
 
 const MANY: u32 = 1000;
 /// Who ask at the same time.
 const CUSTOMERS: u32 = 4;
 /// Outputs of one payment.
 const OUTPUTS: usize = 500;
-/// For two thousand processes.
+/// For two thousand calls.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How often the hook has done what, by lease.
-fn done(shop: &Shop) -> BTreeMap<String, Vec<String>> {
-    let text = std::fs::read_to_string(shop.folder().join("done")).unwrap_or_default();
-    let mut done: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for line in text.lines() {
-        let mut words = line.split(' ').map(str::to_owned);
-        let (action, lease) = (words.next().unwrap(), words.next().unwrap());
-        done.entry(lease).or_default().push(action);
+/// What the program was called for, by lease.
+fn called(sink: &Sink) -> BTreeMap<String, Vec<String>> {
+    let mut called: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for event in sink.got().iter().map(Got::event) {
+        let word = |name: &str| event[name].as_str().unwrap().to_owned();
+        called.entry(word("lease")).or_default().push(word("action"));
     }
-    done
+    called
 }
 
 fn free(shop: &Shop) -> Value {
@@ -44,7 +45,7 @@ fn rent_all(shop: &Shop) -> Vec<Rented> {
 #[test]
 fn a_thousand_leases_that_end_in_one_second_are_all_released_once() {
     let limits = "holds_per_source = 1000\nmax_open_unpaid = 100000";
-    // Two thousand processes take a while.
+    // Two thousand calls take a while.
     match std::env::var_os("LEASEHOLD_TEST_LONG") {
         Some(_) => each_with(limits, many),
         None => once_with(limits, many),
@@ -52,7 +53,8 @@ fn a_thousand_leases_that_end_in_one_second_are_all_released_once() {
 }
 
 fn many(shop: &mut Shop) {
-    shop.with_boxes("20s", MANY);
+    let sink = Sink::start(|_, _| ready());
+    with_boxes_at(shop, &sink, MANY);
     let rented = rent_all(shop);
     for some in rented.chunks(OUTPUTS) {
         let pay: Vec<_> = some.iter().map(|it| (it.address.as_str(), it.amount_sat)).collect();
@@ -62,7 +64,7 @@ fn many(shop: &mut Shop) {
     within(PATIENCE, "all to be ready", || {
         let text = shop.ask_text("/metrics");
         let all = format!("leasehold_leases{{state=\"active\"}} {MANY}\n");
-        if text.contains(&all) { Ok(()) } else { Err(done(shop).len()) }
+        if text.contains(&all) { Ok(()) } else { Err(called(&sink).len()) }
     });
     assert_eq!(free(shop), 0);
     // Beyond the hour and the grace of all of them.
@@ -70,9 +72,9 @@ fn many(shop: &mut Shop) {
     within(PATIENCE, "all units to be free", || {
         if free(shop) == MANY { Ok(()) } else { Err(free(shop)) }
     });
-    let done = done(shop);
-    assert_eq!(done.len(), rented.len());
-    for (lease, actions) in &done {
+    let called = called(&sink);
+    assert_eq!(called.len(), rented.len());
+    for (lease, actions) in &called {
         assert_eq!(actions, &["provision", "release"], "{lease}");
     }
     for ended in rented.iter().step_by(100) {
