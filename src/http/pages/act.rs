@@ -7,8 +7,9 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::{Map, Value};
 
+use super::problem::Wrong;
 use super::show::{ResourcePage, claim_cookie, token_for};
-use super::{Wrong, cookie_name, destination, is_https, render};
+use super::{cookie_name, destination, is_https, render};
 use crate::app::act_on_lease::{ActOnLease, Action};
 use crate::app::add_invoice::{AddInvoice, Ask};
 use crate::app::request_lease::RequestLease;

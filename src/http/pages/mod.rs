@@ -2,11 +2,13 @@
 //! complete without JavaScript, live with it. The claim travels in an HttpOnly cookie.
 
 mod act;
+pub(crate) mod frame;
+pub(super) mod problem;
 mod show;
 
 use askama::Template;
 use axum::Router;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -14,6 +16,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use super::json::Query;
 use super::{HttpState, Problem};
 use crate::domain::site::is_destination;
+pub(crate) use frame::Frame;
 
 /// Only what is ours: no script or style in the page, nothing from another host.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
@@ -42,6 +45,7 @@ fn is_https(state: &HttpState) -> bool {
 /// The routes.
 pub fn router() -> Router<HttpState> {
     let policy = HeaderValue::from_static(POLICY);
+    let assets = super::look::router();
     Router::new()
         .route("/", get(show::index))
         .route("/resources/{id}", get(show::resource).post(act::request))
@@ -50,8 +54,7 @@ pub fn router() -> Router<HttpState> {
         .route("/leases/{id}/more", post(act::more))
         .route("/leases/{id}/open", post(act::open))
         .route("/leases/{id}/return", post(act::give_back))
-        .route("/assets/style.css", get(style))
-        .route("/assets/live.js", get(script))
+        .merge(assets)
         .layer(SetResponseHeaderLayer::if_not_present(header::CONTENT_SECURITY_POLICY, policy))
         .layer(SetResponseHeaderLayer::if_not_present(
             header::CACHE_CONTROL,
@@ -76,40 +79,7 @@ impl Wanted {
     }
 }
 
-async fn style() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/css")], include_str!("../assets/style.css"))
-}
-
-async fn script() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/javascript")], include_str!("../assets/live.js"))
-}
-
-#[derive(Template)]
-#[template(path = "problem.html")]
-struct ProblemPage<'a> {
-    title: &'a str,
-    detail: &'a str,
-}
-
-/// A problem as a page.
-struct Wrong(Problem);
-
-impl<E: Into<Problem>> From<E> for Wrong {
-    fn from(error: E) -> Self {
-        Self(error.into())
-    }
-}
-
-impl IntoResponse for Wrong {
-    fn into_response(self) -> Response {
-        let body = self.0.body();
-        let page = ProblemPage { title: &body.title, detail: &body.detail };
-        let status = StatusCode::from_u16(body.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, render(&page)).into_response()
-    }
-}
-
-fn render(page: &impl Template) -> Response {
+pub(crate) fn render(page: &impl Template) -> Response {
     match page.render() {
         Ok(text) => Html(text).into_response(),
         Err(error) => {

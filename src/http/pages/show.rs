@@ -5,7 +5,9 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 
-use super::{Wanted, Wrong, cookie_name, render};
+use super::frame::{Frame, Moment, per, span};
+use super::problem::Wrong;
+use super::{Wanted, cookie_name, render};
 use crate::app::read::{self, ResourceView};
 use crate::app::view::{self, CreditView};
 use crate::db;
@@ -45,7 +47,7 @@ impl From<ResourceView> for ResourceWords {
             (_, Some(free), _) => format!("{free} free"),
         };
         Self {
-            price: format!("{} for {}", sat_text(view.price.sat), span(view.price.per_s)),
+            price: format!("{} / {}", sat_text(view.price.sat), per(view.price.per_s)),
             free,
             least_minutes: view.min_duration_s.div_ceil(60),
             most_minutes: view.max_duration_s / 60,
@@ -57,21 +59,19 @@ impl From<ResourceView> for ResourceWords {
     }
 }
 
-/// A duration in words, in its largest units.
-pub(super) fn span(seconds: u64) -> String {
-    let duration = std::time::Duration::from_secs(seconds);
-    humantime::format_duration(duration).to_string()
-}
-
 #[derive(Template)]
 #[template(path = "index.html")]
 struct Index {
+    frame: Frame,
     resources: Vec<ResourceWords>,
 }
 
 pub(super) async fn index(State(state): State<HttpState>) -> Result<Response, Wrong> {
     let resources = read::resources(&state.db, None).await?;
-    Ok(render(&Index { resources: resources.into_iter().map(Into::into).collect() }))
+    Ok(render(&Index {
+        frame: Frame::new(&state),
+        resources: resources.into_iter().map(Into::into).collect(),
+    }))
 }
 
 /// A field of a form.
@@ -84,6 +84,7 @@ pub(super) struct Param {
 #[derive(Template)]
 #[template(path = "resource.html")]
 pub(super) struct ResourcePage {
+    frame: Frame,
     pub(super) resource: ResourceWords,
     pub(super) params: Vec<Param>,
     pub(super) minutes: String,
@@ -106,7 +107,15 @@ impl ResourcePage {
             .collect();
         let resource = ResourceWords::from(view);
         let minutes = resource.least_minutes.max(60).min(resource.most_minutes).to_string();
-        Ok(Self { resource, params, minutes, problem: None, to: None, mine: Vec::new() })
+        Ok(Self {
+            frame: Frame::new(state),
+            resource,
+            params,
+            minutes,
+            problem: None,
+            to: None,
+            mine: Vec::new(),
+        })
     }
 
     /// Finds the leases of it that this browser has: nobody shall pay twice to come in again.
@@ -152,6 +161,7 @@ struct PaymentWords {
 #[derive(Template)]
 #[template(path = "checkout.html")]
 struct Checkout {
+    frame: Frame,
     id: String,
     seq: u64,
     headline: String,
@@ -164,7 +174,7 @@ struct Checkout {
     address: String,
     uri: String,
     payments: Vec<PaymentWords>,
-    expires: String,
+    expires: Moment,
     lease: String,
     /// `?to=…`, or nothing.
     query: String,
@@ -205,6 +215,7 @@ pub(super) async fn checkout(
         needed,
     });
     Ok(render(&Checkout {
+        frame: Frame::new(&state),
         headline: headline.into(),
         words: words.into(),
         waiting: view.status != InvoiceStatus::Settled,
@@ -216,7 +227,7 @@ pub(super) async fn checkout(
         seq: view.seq,
         address: view.address,
         uri: view.uri,
-        expires: view.expires_at.to_string(),
+        expires: view.expires_at.into(),
         lease: view.lease,
         query: to_query(Wanted::from_query(wanted).as_deref()),
         faucet: state.faucet,
@@ -227,12 +238,13 @@ pub(super) async fn checkout(
 #[derive(Template)]
 #[template(path = "lease.html")]
 struct LeasePage {
+    frame: Frame,
     id: String,
     seq: u64,
     resource: String,
     headline: String,
     unit: Option<String>,
-    until: Option<String>,
+    until: Option<Moment>,
     left: String,
     banked_s: u64,
     paid: String,
@@ -306,11 +318,12 @@ pub(super) async fn lease(
     let policy = site.as_deref().map(super::policy_with_forms_to);
     let site = site.filter(|_| claim.is_some() && view.state == LeaseState::Active);
     let mut response = render(&LeasePage {
+        frame: Frame::new(&state),
         seq: view.seq,
         resource: view.resource,
         headline: headline.into(),
         unit: view.unit,
-        until: view.expires_at.map(|at| at.to_string()),
+        until: view.expires_at.map(Into::into),
         left: format!("{} left", span(view.remaining_s)),
         banked_s: view.banked_s,
         paid: sat_text(view.paid_sat),
