@@ -11,6 +11,8 @@ pub const LIGHT: [Colour; 2] = [Colour::new([0xff; 3]), Colour::new([0xf3, 0xf5,
 /// The same at night.
 pub const DARK: [Colour; 2] = [Colour::new([0x14, 0x17, 0x1a]), Colour::new([0x1e, 0x22, 0x27])];
 
+/// More than must be: thin letters glow less on a dark page.
+const AT_NIGHT: f64 = 6.5;
 const ACCENT: Colour = Colour::new([0x0b, 0x57, 0xa4]);
 const MOST_LOGO_BYTES: u64 = 64 * 1024;
 const KINDS: [(&str, &str); 4] =
@@ -51,7 +53,7 @@ impl Default for Brand {
 impl Brand {
     /// The colour of links and buttons on a dark page: the accent, lighter where it must be.
     pub fn accent_at_night(&self) -> Colour {
-        self.accent.readable_on(&DARK, Colour::WHITE)
+        self.accent.readable_on(&DARK, Colour::WHITE, AT_NIGHT)
     }
 
     /// Where a click on the contact leads.
@@ -102,7 +104,7 @@ fn accent(fields: &mut Fields<'_>) -> Option<Colour> {
     if LIGHT.iter().all(readable) {
         return Some(accent);
     }
-    let better = accent.readable_on(&LIGHT, Colour::BLACK);
+    let better = accent.readable_on(&LIGHT, Colour::BLACK, READABLE);
     fields.wrong(
         "accent",
         format!(

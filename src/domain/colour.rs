@@ -54,9 +54,10 @@ impl Colour {
         Self(mixed)
     }
 
-    /// This colour with as little of `other` in it as makes it readable on each of `papers`.
-    pub fn readable_on(self, papers: &[Self], other: Self) -> Self {
-        let readable = |colour: &Self| papers.iter().all(|one| colour.contrast(*one) >= READABLE);
+    /// This colour with as little of `other` in it as gives it a contrast of `least` to each of
+    /// `papers`.
+    pub fn readable_on(self, papers: &[Self], other: Self, least: f64) -> Self {
+        let readable = |colour: &Self| papers.iter().all(|one| colour.contrast(*one) >= least);
         (0..=20).map(|parts| self.mixed(other, parts)).find(readable).unwrap_or(other)
     }
 }
@@ -97,10 +98,10 @@ mod tests {
     #[test]
     fn a_colour_is_changed_no_more_than_it_needs() {
         let blue = colour("#0b57a4");
-        assert_eq!(blue.readable_on(&[Colour::WHITE], Colour::BLACK), blue);
+        assert_eq!(blue.readable_on(&[Colour::WHITE], Colour::BLACK, READABLE), blue);
         let dark = colour("#16181a");
         for text in ["#000000", "#0b57a4", "#7a0000", "#ffcc00"] {
-            let found = colour(text).readable_on(&[dark], Colour::WHITE);
+            let found = colour(text).readable_on(&[dark], Colour::WHITE, READABLE);
             assert!(found.contrast(dark) >= READABLE, "{text} became {found}");
         }
     }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::domain::time::Timestamp;
+pub(crate) use crate::domain::time::span;
 use crate::http::HttpState;
 use crate::http::look::Look;
 
@@ -52,25 +53,6 @@ impl From<Timestamp> for Moment {
     }
 }
 
-/// A duration in words, in its two largest units: `2 days 3 hours`.
-pub(crate) fn span(seconds: u64) -> String {
-    const UNITS: [(&str, u64); 4] =
-        [("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1)];
-    let Some(first) = UNITS.iter().position(|(_, length)| seconds >= *length) else {
-        return "0 seconds".to_owned();
-    };
-    let mut rest = seconds;
-    let mut words = Vec::new();
-    for (name, length) in &UNITS[first..UNITS.len().min(first + 2)] {
-        let count = rest / length;
-        rest %= length;
-        if count > 0 {
-            words.push(format!("{count} {name}{}", if count == 1 { "" } else { "s" }));
-        }
-    }
-    words.join(" ")
-}
-
 /// How long one unit of a price lasts: `hour`, `2 days`.
 pub(crate) fn per(seconds: u64) -> String {
     let text = span(seconds);
@@ -82,21 +64,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_said_in_two_units() {
-        for (seconds, words) in [
-            (0, "0 seconds"),
-            (1, "1 second"),
-            (60, "1 minute"),
-            (7199, "1 hour 59 minutes"),
-            (86_400 + 59, "1 day"),
-            (2 * 86_400 + 3 * 3600 + 5, "2 days 3 hours"),
-        ] {
-            assert_eq!(span(seconds), words);
-        }
-        assert_eq!(
-            (per(3600), per(7200), per(5400)),
-            ("hour".into(), "2 hours".into(), "1 hour 30 minutes".into())
-        );
+    fn a_price_is_for_an_hour_or_for_so_many() {
+        let words = [3600, 7200, 5400].map(per);
+        assert_eq!(words, ["hour", "2 hours", "1 hour 30 minutes"]);
     }
 
     #[test]

@@ -2,9 +2,17 @@
 //! complete without JavaScript, live with it. The claim travels in an HttpOnly cookie.
 
 mod act;
+mod calendar;
+mod catalogue;
+mod checkout;
+mod claim;
+pub(crate) mod confirm;
+mod cookies;
+mod form;
 pub(crate) mod frame;
-pub(super) mod problem;
-mod show;
+mod lease;
+pub(crate) mod problem;
+mod request;
 
 use askama::Template;
 use axum::Router;
@@ -30,30 +38,30 @@ fn policy_with_forms_to(site: &str) -> Result<HeaderValue, Problem> {
     HeaderValue::from_str(&policy).map_err(|_| Problem::internal())
 }
 
-/// The name of the cookie that keeps the claim token in the browser. With its prefix a browser
-/// takes it from this very host only (RFC 6265bis section 4.1.3.2): a sibling host could otherwise
-/// set one for the whole domain, and the next lease would join somebody else's claim. The prefix
-/// needs https; the plain name is for development.
-fn cookie_name(state: &HttpState) -> &'static str {
-    if is_https(state) { "__Host-leasehold_claim" } else { "leasehold_claim" }
-}
-
-fn is_https(state: &HttpState) -> bool {
-    state.shop.public_url.starts_with("https:")
-}
-
 /// The routes.
 pub fn router() -> Router<HttpState> {
     let policy = HeaderValue::from_static(POLICY);
     let assets = super::look::router();
     Router::new()
-        .route("/", get(show::index))
-        .route("/resources/{id}", get(show::resource).post(act::request))
-        .route("/checkout/{id}", get(show::checkout))
-        .route("/leases/{id}", get(show::lease))
+        .route("/", get(catalogue::index))
+        .route("/resources/{id}", get(catalogue::resource).post(request::request))
+        .route("/resources/{id}/price", post(request::price))
+        .route("/checkout/{id}", get(checkout::checkout))
+        .route("/checkout/{id}/cancel", get(checkout::ask_cancel).post(checkout::cancel))
+        .route("/leases/{id}", get(lease::lease))
+        .route("/leases/{id}/receipt", get(lease::receipt))
+        .route("/leases/{id}/calendar.ics", get(calendar::calendar))
         .route("/leases/{id}/more", post(act::more))
         .route("/leases/{id}/open", post(act::open))
-        .route("/leases/{id}/return", post(act::give_back))
+        .route("/leases/{id}/return", get(act::ask_give_back).post(act::give_back))
+        .route("/leases/{id}/refund-address", post(act::set_refund))
+        .route("/leases/{id}/claim", get(claim::save).post(claim::show))
+        .route("/leases/{id}/claim-file", post(claim::file))
+        .route("/leases/{id}/rotate", get(claim::ask_rotate).post(claim::rotate))
+        .route("/claim", get(claim::claims).post(claim::hand_in))
+        .route("/claim/keep", post(claim::keep))
+        .route("/claim/forget", post(claim::forget))
+        .route("/claim/lost", get(claim::lost))
         .merge(assets)
         .layer(SetResponseHeaderLayer::if_not_present(header::CONTENT_SECURITY_POLICY, policy))
         .layer(SetResponseHeaderLayer::if_not_present(
