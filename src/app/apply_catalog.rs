@@ -52,26 +52,32 @@ impl WriteItem for ApplyCatalog {
 
     async fn run(&self, tx: &mut Tx) -> Result<Vec<Change>, AppError> {
         let known = db::terms::list(tx.conn()).await?;
-        let mut changes = Vec::new();
-        for terms in &self.catalog {
-            let fate = match known.iter().find(|resource| resource.id == terms.id) {
-                None => Fate::Added,
-                Some(old) if old.terms.terms == *terms && old.retired_at.is_none() => Fate::Same,
-                Some(old) => Fate::Changed { old: Box::new(old.terms.terms.clone()) },
-            };
-            changes.push(Change { resource: terms.id.clone(), fate, terms: Some(terms.clone()) });
-        }
-        let listed = |id: &str| self.catalog.iter().any(|terms| terms.id == id);
-        let missing = known.iter().filter(|old| old.retired_at.is_none() && !listed(&old.id));
-        for old in missing {
-            let resource = old.id.clone();
-            changes.push(Change { resource, fate: Fate::Retired, terms: None });
-        }
+        let changes = compare(&known, &self.catalog);
         if !self.dry_run {
             self.write(tx, &known, &changes).await?;
         }
         Ok(changes)
     }
+}
+
+/// What a catalogue would change of what is known.
+pub fn compare(known: &[db::terms::Resource], catalog: &[Terms]) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for terms in catalog {
+        let fate = match known.iter().find(|resource| resource.id == terms.id) {
+            None => Fate::Added,
+            Some(old) if old.terms.terms == *terms && old.retired_at.is_none() => Fate::Same,
+            Some(old) => Fate::Changed { old: Box::new(old.terms.terms.clone()) },
+        };
+        changes.push(Change { resource: terms.id.clone(), fate, terms: Some(terms.clone()) });
+    }
+    let listed = |id: &str| catalog.iter().any(|terms| terms.id == id);
+    let missing = known.iter().filter(|old| old.retired_at.is_none() && !listed(&old.id));
+    for old in missing {
+        let resource = old.id.clone();
+        changes.push(Change { resource, fate: Fate::Retired, terms: None });
+    }
+    changes
 }
 
 impl ApplyCatalog {

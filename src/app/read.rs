@@ -257,7 +257,57 @@ pub async fn quote(db: &Db, shop: &Shop, id: &str, duration_s: u64) -> Result<Qu
     })
 }
 
-/// Sums of a resource's accounts as they are at `now` (SPEC section 8).
+/// Where money is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Money {
+    /// Every place by its name in the API, and what is there. The first two are what the others sum
+    /// up to.
+    pub sums: Vec<(&'static str, i64)>,
+    /// Part of what is earned: time that elapsed since it was last booked.
+    pub accrued_sat: i64,
+}
+
+/// Where the money of a resource, or of all with `None`, is at `now` (SPEC section 8).
+///
+/// # Errors
+/// Those of the database.
+pub async fn money(db: &Db, resource: Option<&str>, now: Timestamp) -> Result<Money, AppError> {
+    let mut conn = db.snapshot().await?;
+    let sums = db::ledger::sums(&mut conn, resource).await?;
+    let sum = |account: Account| {
+        let found = sums.iter().find(|(name, _)| *name == account);
+        found.map_or(0, |(_, sat)| *sat)
+    };
+    let (mut accrued_sat, mut after) = (0_i64, String::new());
+    loop {
+        let rows = db::lease::list_running(&mut conn, resource, &after, 500).await?;
+        let Some(last) = rows.last() else { break };
+        after = last.facts.id.to_string();
+        for row in &rows {
+            let prepaid = row.doc.standing.books(now.max(row.doc.standing.last_at)).prepaid_sat;
+            let signed = |sat: u64| i64::try_from(sat).unwrap_or(i64::MAX);
+            accrued_sat += signed(row.doc.booked.prepaid_sat) - signed(prepaid);
+        }
+    }
+    let sums = vec![
+        ("received_sat", sum(Account::Received)),
+        ("lost_sat", sum(Account::Lost)),
+        ("held_sat", -sum(Account::Held)),
+        ("prepaid_sat", -sum(Account::Prepaid) - accrued_sat),
+        ("earned_sat", -sum(Account::Earned) + accrued_sat),
+        ("fund_sat", 0),
+        ("reserved_sat", 0),
+        ("owed_investors_sat", 0),
+        ("refundable_sat", -sum(Account::Refundable)),
+        ("refunded_sat", -sum(Account::Refunded)),
+        ("distributed_sat", 0),
+        ("dust_sat", -sum(Account::Dust)),
+        ("unallocated_sat", -sum(Account::Unallocated)),
+    ];
+    Ok(Money { sums, accrued_sat })
+}
+
+/// Sums of a resource's accounts as they are at `now`.
 ///
 /// # Errors
 /// Those of the database.
@@ -266,39 +316,9 @@ pub async fn accounts(
     resource: &str,
     now: Timestamp,
 ) -> Result<serde_json::Value, AppError> {
-    let mut conn = db.snapshot().await?;
-    let sums = db::ledger::sums(&mut conn, Some(resource)).await?;
-    let sum = |account: Account| {
-        let found = sums.iter().find(|(name, _)| *name == account);
-        found.map_or(0, |(_, sat)| *sat)
-    };
-    // Time that elapsed since it was last booked.
-    let (mut accrued, mut after) = (0_i64, String::new());
-    loop {
-        let rows = db::lease::list_running(&mut conn, Some(resource), &after, 500).await?;
-        let Some(last) = rows.last() else { break };
-        after = last.facts.id.to_string();
-        for row in &rows {
-            let prepaid = row.doc.standing.books(now.max(row.doc.standing.last_at)).prepaid_sat;
-            let signed = |sat: u64| i64::try_from(sat).unwrap_or(i64::MAX);
-            accrued += signed(row.doc.booked.prepaid_sat) - signed(prepaid);
-        }
+    let mut body = serde_json::json!({ "resource": resource, "at": now });
+    for (name, sat) in money(db, Some(resource), now).await?.sums {
+        body[name] = sat.into();
     }
-    Ok(serde_json::json!({
-        "resource": resource,
-        "at": now,
-        "received_sat": sum(Account::Received),
-        "lost_sat": sum(Account::Lost),
-        "held_sat": -sum(Account::Held),
-        "prepaid_sat": -sum(Account::Prepaid) - accrued,
-        "earned_sat": -sum(Account::Earned) + accrued,
-        "fund_sat": 0,
-        "reserved_sat": 0,
-        "owed_investors_sat": 0,
-        "refundable_sat": -sum(Account::Refundable),
-        "refunded_sat": -sum(Account::Refunded),
-        "distributed_sat": 0,
-        "dust_sat": -sum(Account::Dust),
-        "unallocated_sat": -sum(Account::Unallocated),
-    }))
+    Ok(body)
 }

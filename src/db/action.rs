@@ -361,6 +361,12 @@ pub async fn retry(conn: &mut Conn, id: &str, now: Timestamp) -> Result<(), DbEr
     Ok(())
 }
 
+/// An action by its id.
+pub async fn find(conn: &mut Conn, id: &str) -> Result<Option<ActionRow>, DbError> {
+    let text = sqlx::AssertSqlSafe(format!("{} WHERE id = $1", select()));
+    sqlx::query(text).bind(id).fetch_optional(&mut *conn).await?.as_ref().map(read).transpose()
+}
+
 /// Which actions an operator wants to see.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {

@@ -22,9 +22,10 @@ pub struct ApiKey {
     pub revoked_at: Option<Timestamp>,
 }
 
-const SELECT: &str = "SELECT id, name, scopes, created_at, used_at, revoked_at FROM api_key";
+pub(super) const SELECT: &str = "SELECT api_key.id, api_key.name, api_key.scopes, \
+     api_key.created_at, api_key.used_at, api_key.revoked_at FROM api_key";
 
-fn read(row: &sqlx::any::AnyRow) -> Result<ApiKey, DbError> {
+pub(super) fn read(row: &sqlx::any::AnyRow) -> Result<ApiKey, DbError> {
     let row = Row::new(row, "api_key");
     Ok(ApiKey {
         id: row.text("id")?,

@@ -21,6 +21,18 @@ pub struct Action {
     pub detail: String,
 }
 
+fn read(row: &sqlx::any::AnyRow) -> Result<Action, DbError> {
+    let row = Row::new(row, "audit_log");
+    Ok(Action {
+        id: row.u64("id")?,
+        happened_at: row.at("happened_at")?,
+        actor: row.text("actor")?,
+        action: row.text("action")?,
+        subject: row.text("subject")?,
+        detail: row.text("detail")?,
+    })
+}
+
 /// Adds an action.
 pub async fn insert(
     conn: &mut Conn,
@@ -56,16 +68,25 @@ pub async fn list(
     .fetch_all(&mut *conn)
     .await?
     .iter()
-    .map(|row| {
-        let row = Row::new(row, "audit_log");
-        Ok(Action {
-            id: row.u64("id")?,
-            happened_at: row.at("happened_at")?,
-            actor: row.text("actor")?,
-            action: row.text("action")?,
-            subject: row.text("subject")?,
-            detail: row.text("detail")?,
-        })
-    })
+    .map(read)
+    .collect()
+}
+
+/// The newest actions on one thing, newest first.
+pub async fn of_subject(
+    conn: &mut Conn,
+    subject: &str,
+    limit: u32,
+) -> Result<Vec<Action>, DbError> {
+    sqlx::query(
+        "SELECT id, happened_at, actor, action, subject, detail FROM audit_log \
+         WHERE subject = $1 ORDER BY id DESC LIMIT $2",
+    )
+    .bind(subject)
+    .bind(int(limit))
+    .fetch_all(&mut *conn)
+    .await?
+    .iter()
+    .map(read)
     .collect()
 }

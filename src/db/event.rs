@@ -106,6 +106,57 @@ pub async fn find(conn: &mut Conn, seq: i64) -> Result<Option<Event>, DbError> {
     Ok(found.into_iter().next().filter(|event| event.seq == seq))
 }
 
+/// Which events an operator wants to see.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only of this type, or of this group: `payment.`.
+    pub kind: Option<String>,
+    /// Only about this.
+    pub subject: Option<String>,
+}
+
+/// Events before number `before`, newest first.
+///
+/// # Errors
+/// As [`list`].
+pub async fn newest(
+    conn: &mut Conn,
+    filter: &Filter,
+    before: Option<i64>,
+    limit: u32,
+) -> Result<Vec<Event>, DbError> {
+    let subject = filter.subject.as_deref().unwrap_or_default();
+    // Two statements: the subject has an index.
+    let of_subject = if subject.is_empty() { "$4 = ''" } else { "subject = $4" };
+    let text = sqlx::AssertSqlSafe(format!(
+        "SELECT seq, id, type, happened_at, subject, resource, data FROM event
+         WHERE seq < $1 AND ($2 = '' OR substr(type, 1, length($2)) = $2) AND {of_subject}
+         ORDER BY seq DESC LIMIT $3"
+    ));
+    let rows = sqlx::query(text)
+        .bind(before.unwrap_or(i64::MAX))
+        .bind(filter.kind.as_deref().unwrap_or_default())
+        .bind(i64::from(limit))
+        .bind(subject)
+        .fetch_all(&mut *conn)
+        .await?;
+    rows.iter().map(Event::try_from).collect()
+}
+
+/// The event with this id of its own.
+///
+/// # Errors
+/// As [`list`].
+pub async fn find_by_id(conn: &mut Conn, id: &str) -> Result<Option<Event>, DbError> {
+    let row = sqlx::query(
+        "SELECT seq, id, type, happened_at, subject, resource, data FROM event WHERE id = $1",
+    )
+    .bind(id)
+    .fetch_optional(&mut *conn)
+    .await?;
+    row.as_ref().map(Event::try_from).transpose()
+}
+
 /// The lowest number of an event that happened at `since` or later.
 ///
 /// # Errors

@@ -228,6 +228,19 @@ pub async fn list_running(
         .collect()
 }
 
+/// Leases whose time runs and ends first, by what is paid for now.
+pub async fn list_ending(
+    conn: &mut Conn,
+    until: Timestamp,
+    limit: u32,
+) -> Result<Vec<LeaseRow>, DbError> {
+    let text = sqlx::AssertSqlSafe(format!(
+        "{SELECT} WHERE state = 'active' AND paid_until_at <= $1 ORDER BY paid_until_at, id LIMIT $2"
+    ));
+    let query = sqlx::query(text).bind(until.millis()).bind(int(limit));
+    query.fetch_all(&mut *conn).await?.iter().map(read).collect()
+}
+
 fn ids(rows: &[sqlx::any::AnyRow]) -> Result<Vec<LeaseId>, DbError> {
     rows.iter().map(|row| Row::new(row, "lease").parsed("id", LeaseId::parse)).collect()
 }

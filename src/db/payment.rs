@@ -195,6 +195,32 @@ pub async fn find(conn: &mut Conn, id: &str) -> Result<Option<PaymentRow>, DbErr
     sqlx::query(text).bind(id).fetch_optional(&mut *conn).await?.as_ref().map(read).transpose()
 }
 
+/// The outputs of a transaction that pay us.
+pub async fn list_of_tx(
+    conn: &mut Conn,
+    txid: &Txid,
+    limit: u32,
+) -> Result<Vec<PaymentRow>, DbError> {
+    let text =
+        sqlx::AssertSqlSafe(format!("{SELECT} WHERE payment.txid = $1 ORDER BY vout LIMIT $2"));
+    let query = sqlx::query(text).bind(txid.to_string()).bind(int(limit));
+    query.fetch_all(&mut *conn).await?.iter().map(read).collect()
+}
+
+/// What pays to a script, newest first.
+pub async fn list_of_script(
+    conn: &mut Conn,
+    script: &bitcoin::Script,
+    limit: u32,
+) -> Result<Vec<PaymentRow>, DbError> {
+    let text = sqlx::AssertSqlSafe(format!(
+        "{SELECT} WHERE script_pubkey = $1 \
+         ORDER BY payment.first_seen_at DESC, payment.id DESC LIMIT $2"
+    ));
+    let query = sqlx::query(text).bind(hex(script.as_bytes())).bind(int(limit));
+    query.fetch_all(&mut *conn).await?.iter().map(read).collect()
+}
+
 /// An output of ours, as what spends it needs to know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnOutput {

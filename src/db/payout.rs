@@ -201,6 +201,16 @@ pub async fn find(conn: &mut Conn, id: &str) -> Result<Option<PayoutRow>, DbErro
     sqlx::query(text).bind(id).fetch_optional(&mut *conn).await?.as_ref().map(read).transpose()
 }
 
+/// Payouts that go to `place`, an address, or left with it, a txid; newest first.
+pub async fn list_at(conn: &mut Conn, place: &str, limit: u32) -> Result<Vec<PayoutRow>, DbError> {
+    let text = sqlx::AssertSqlSafe(format!(
+        "{SELECT} WHERE (address = $1 OR txid = $1) AND amount_sat > 0 \
+         ORDER BY created_at DESC, id DESC LIMIT $2"
+    ));
+    let query = sqlx::query(text).bind(place).bind(int(limit));
+    query.fetch_all(&mut *conn).await?.iter().map(read).collect()
+}
+
 /// Which payouts.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {

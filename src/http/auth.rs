@@ -13,6 +13,7 @@ use crate::db::claim::Claim;
 use crate::domain::bearer::{Bearer, token_hash};
 
 use super::limits::{Kind, too_many};
+use super::source::Source;
 use super::{HttpState, Problem};
 
 /// How often the last use of a key is written down, in seconds.
@@ -140,10 +141,15 @@ impl Operator {
     /// # Errors
     /// 403.
     pub fn may(&self, scope: Scope) -> Result<(), Problem> {
-        if self.0.scopes.split(' ').any(|has| has == scope.as_str()) {
+        if self.has(scope) {
             return Ok(());
         }
         Err(forbidden(&format!("this API key lacks the scope {}", scope.as_str())))
+    }
+
+    /// Whether its key has `scope`.
+    pub fn has(&self, scope: Scope) -> bool {
+        self.0.scopes.split(' ').any(|has| has == scope.as_str())
     }
 
     /// How the audit log names it.
@@ -159,22 +165,38 @@ impl FromRequestParts<HttpState> for Operator {
         let Some(Bearer::ApiKey(token)) = bearer(parts)? else {
             return Err(unauthorized("send an API key as Authorization: Bearer key_…"));
         };
-        let (now, source) =
-            (state.clock.now(), state.sources.find(&parts.headers, &parts.extensions));
-        let allowed = state.limits.allow(&source, Kind::WrongKey, now);
+        let source = state.sources.find(&parts.headers, &parts.extensions);
+        Self::by_key(state, &source, token).await
+    }
+}
+
+impl Operator {
+    /// Whoever has this key. Keys that are none are limited by source.
+    ///
+    /// # Errors
+    /// 401, 429; those of the database.
+    pub async fn by_key(state: &HttpState, source: &Source, token: &str) -> Result<Self, Problem> {
+        let now = state.clock.now();
+        let allowed = state.limits.allow(source, Kind::WrongKey, now);
         allowed.map_err(|seconds| too_many("unknown API keys", seconds))?;
         let mut conn = state.db.read().await?;
         let key = db::api_key::find_by_hash(&mut conn, &token_hash(token)).await?;
         drop(conn);
         let Some(key) = key.filter(|key| key.revoked_at.is_none()) else {
-            let taken = state.limits.take(&source, Kind::WrongKey, now);
+            let taken = state.limits.take(source, Kind::WrongKey, now);
             taken.map_err(|seconds| too_many("unknown API keys", seconds))?;
             return Err(bad_token("this API key is not known, or was revoked"));
         };
+        Ok(Self::known(state, key))
+    }
+
+    /// Whoever has a key that was looked up; its use is noted.
+    pub fn known(state: &HttpState, key: ApiKey) -> Self {
+        let now = state.clock.now();
         if key.used_at.is_none_or(|at| at.seconds_until(now) >= USED_EVERY_S) {
             // In the queue already; nobody has to wait for it.
             drop(state.db.write(KeyUsed { id: key.id.clone(), now }));
         }
-        Ok(Self(key))
+        Self(key)
     }
 }

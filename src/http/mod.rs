@@ -28,6 +28,8 @@ use axum::middleware;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::app::AppError;
+use crate::app::look::{self as looking, Overview};
 use crate::app::readiness::ReadinessReceiver;
 use crate::app::rescan::RescanHandle;
 use crate::app::settle::Ground;
@@ -81,6 +83,8 @@ pub struct HttpState {
     pub reach: Reach,
     /// Whether a faucet pays invoices: on the private network of `leasehold dev` only.
     pub faucet: bool,
+    /// The catalogue file.
+    pub catalog: Arc<std::path::Path>,
     /// How pages look.
     pub look: Arc<look::Look>,
     /// Ends open streams.
@@ -108,6 +112,17 @@ impl HttpState {
         let holds = &mut shop.limits.holds_per_source;
         *holds = holds.saturating_mul(limits::SHARED_FACTOR);
         Arc::new(shop)
+    }
+
+    /// What an operator sees first.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn overview(&self) -> Result<Overview, AppError> {
+        let readiness = self.readiness.borrow().clone();
+        let wallet = self.wallet.borrow().clone();
+        let (now, issuing) = (self.clock.now(), self.shop.keychain_id);
+        looking::overview(&self.db, now, issuing, (&readiness, &wallet)).await
     }
 
     /// What settling depends on.

@@ -1,5 +1,5 @@
-//! Forgets what is kept for a time only: answers to Idempotency-Keys, who asked for what, and the
-//! log of deliveries.
+//! Forgets what is kept for a time only: answers to Idempotency-Keys, who asked for what, browsers
+//! in which an operator was signed in, and the log of deliveries.
 
 use crate::clock::SharedClock;
 use crate::db::{self, Db, DbError, Tx, WriteItem};
@@ -15,6 +15,7 @@ const CHUNK: u32 = 500;
 
 struct Forget {
     before: Timestamp,
+    now: Timestamp,
 }
 
 impl WriteItem for Forget {
@@ -22,6 +23,7 @@ impl WriteItem for Forget {
     type Error = DbError;
     async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
         db::idempotency::forget(tx.conn(), self.before).await?;
+        db::operator_session::forget(tx.conn(), self.now).await?;
         db::invoice::forget_sources(tx.conn(), self.before).await
     }
 }
@@ -45,8 +47,8 @@ impl WriteItem for ForgetDeliveries {
 /// # Errors
 /// Those of the database.
 pub async fn step(db: &Db, clock: &SharedClock) -> anyhow::Result<()> {
-    let before = clock.now().minus_s(KEEP_S);
-    db.write(Forget { before }).await?;
+    let now = clock.now();
+    db.write(Forget { before: now.minus_s(KEEP_S), now }).await?;
     let before = clock.now().minus_s(KEEP_DELIVERIES_S);
     while db.write(ForgetDeliveries { before }).await? > 0 {}
     Ok(())

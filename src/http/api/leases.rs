@@ -108,7 +108,7 @@ struct AnyLease {
 }
 
 /// Checks an address at `pointer` of the body.
-pub(super) fn checked_address(
+pub(in crate::http) fn checked_address(
     state: &HttpState,
     pointer: &str,
     address: Option<&str>,

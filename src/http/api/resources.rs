@@ -7,7 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::page::{Page, named};
+use super::page::Page;
 use crate::app::AppError;
 use crate::app::read::{self, QuoteView, ResourceView};
 use crate::db;
@@ -44,8 +44,9 @@ async fn list(
     Query(page): Query<Page>,
 ) -> Result<Json<ResourceList>, Problem> {
     let resources = read::resources(&state.db, None).await?;
-    let (items, next_cursor) = named(&resources, &page, |resource| &resource.id)?;
-    Ok(Json(ResourceList { items: items.to_vec(), next_cursor }))
+    let part = page.limit.after(page.cursor);
+    let listing = part.named(resources, |resource| &resource.id)?;
+    Ok(Json(ResourceList { items: listing.rows, next_cursor: listing.next }))
 }
 
 /// One resource.

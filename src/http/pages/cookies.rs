@@ -14,7 +14,7 @@ const YEAR_S: u32 = 31_536_000;
 /// With its prefix a browser takes a cookie from this very host only (RFC 6265bis section 4.1.3.2):
 /// a sibling host could otherwise set one for the whole domain, and the next lease would join
 /// somebody else's claim. The prefix needs https; the plain name is for development.
-fn name(state: &HttpState, plain: &str) -> String {
+pub(super) fn name(state: &HttpState, plain: &str) -> String {
     let https = state.shop.public_url.starts_with("https:");
     if https { format!("__Host-{plain}") } else { plain.to_owned() }
 }
@@ -22,7 +22,8 @@ fn name(state: &HttpState, plain: &str) -> String {
 const CLAIM: &str = "leasehold_claim";
 const SHOWN: &str = "leasehold_shown";
 
-fn set(
+/// Sets a cookie that no script can read and no other site can send.
+pub(super) fn set(
     state: &HttpState,
     response: &mut Response,
     plain: &str,

@@ -11,6 +11,7 @@ mod cookies;
 mod form;
 pub(crate) mod frame;
 mod lease;
+mod operator;
 pub(crate) mod problem;
 mod request;
 
@@ -63,6 +64,7 @@ pub fn router() -> Router<HttpState> {
         .route("/claim/forget", post(claim::forget))
         .route("/claim/lost", get(claim::lost))
         .merge(assets)
+        .merge(operator::router())
         .layer(SetResponseHeaderLayer::if_not_present(header::CONTENT_SECURITY_POLICY, policy))
         .layer(SetResponseHeaderLayer::if_not_present(
             header::CACHE_CONTROL,

@@ -20,6 +20,8 @@ struct ProblemPage<'a> {
     advice: &'a str,
     /// The page to try again, when that may help.
     again: Option<String>,
+    /// Whether an operator was at work.
+    operator: bool,
 }
 
 /// A problem of a page: shown as one to whatever asked.
@@ -52,12 +54,13 @@ pub(crate) async fn for_people(
     let path = request.uri().path();
     let machine = path.starts_with("/v1/") || path.starts_with("/.well-known/");
     let person = !machine && wants_html(request.headers());
+    let operator = path.starts_with("/operator");
     let reads = request.method().is_safe();
     let again = request.uri().path_and_query().map(ToString::to_string).filter(|_| reads);
     let mut response = next.run(request).await;
     let of_page = response.extensions_mut().remove::<OfPage>().is_some();
     match response.extensions_mut().remove::<Problem>() {
-        Some(problem) if person || of_page => page(&state, response, &problem, again),
+        Some(problem) if person || of_page => page(&state, response, &problem, (again, operator)),
         _ => response,
     }
 }
@@ -72,9 +75,12 @@ fn page(
     state: &HttpState,
     response: Response,
     problem: &Problem,
-    again: Option<String>,
+    (again, operator): (Option<String>, bool),
 ) -> Response {
-    let (title, advice) = words(problem.code());
+    let (title, advice) = match problem.code() {
+        code if operator => words_for_operators(code),
+        code => words(code),
+    };
     let (mut parts, _) = response.into_parts();
     let worth = matches!(
         problem.code(),
@@ -90,6 +96,7 @@ fn page(
         },
         advice,
         again: again.filter(|_| worth),
+        operator,
     });
     let (fresh, body) = shown.into_parts();
     for name in [header::CONTENT_TYPE, header::CONTENT_LENGTH] {
@@ -99,6 +106,26 @@ fn page(
     parts.headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Response::from_parts(parts, body)
+}
+
+/// The same for operators.
+fn words_for_operators(code: Code) -> (&'static str, &'static str) {
+    match code {
+        Code::NotFound | Code::UnknownResource => (
+            "There is nothing here",
+            "Look for it by its id, address or txid on any page for operators.",
+        ),
+        Code::Forbidden => (
+            "Not allowed",
+            "Nothing was changed. Sign in with a key that has this scope; if you came from another \
+             site, start here instead.",
+        ),
+        Code::LeaseEnded | Code::Conflict => {
+            ("Not as it is now", "Nothing was changed. Go back and look at it again.")
+        }
+        Code::InvalidRequest => ("This could not be done", "Nothing was changed."),
+        other => words(other),
+    }
 }
 
 /// A title, and what to do.

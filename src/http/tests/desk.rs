@@ -125,6 +125,7 @@ impl Desk {
             metrics: None,
             reach: crate::webhook::Reach::new(false),
             faucet: false,
+            catalog: std::path::Path::new("catalog.toml").into(),
             look: Arc::default(),
         };
         set(&mut state);

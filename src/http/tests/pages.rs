@@ -7,7 +7,7 @@ use crate::app::shop::Shop;
 use crate::domain::resource::tests::gpu;
 use crate::http::HttpState;
 
-fn over_https(state: &mut HttpState) {
+pub(super) fn over_https(state: &mut HttpState) {
     let mut shop = Shop::clone(&state.shop);
     shop.public_url = "https://shop.test".into();
     state.shop = Arc::new(shop);

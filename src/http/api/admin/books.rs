@@ -10,10 +10,10 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::app::look;
 use crate::app::view_event::EventView;
-use crate::app::wallet_state::wallet_name;
 use crate::db;
-use crate::http::api::page::{Limit, Listed, Page, before, no_cursor};
+use crate::http::api::page::{Limit, Listed, Page};
 use crate::http::auth::{Operator, Scope};
 use crate::http::error::ProblemBody;
 use crate::http::json::Query;
@@ -64,9 +64,7 @@ async fn events(
 ) -> Result<Json<Events>, Problem> {
     operator.may(Scope::Read)?;
     let after = i64::try_from(part.after.unwrap_or(0)).unwrap_or(i64::MAX);
-    let mut conn = state.db.read().await?;
-    let last_seq = db::event::last_seq(&mut conn).await?;
-    let rows = db::event::list(&mut conn, after, part.limit.get().into()).await?;
+    let (rows, last_seq) = look::events_after(&state.db, after, part.limit.get()).await?;
     let next_after = rows.last().map_or(after, |event| event.seq);
     let items = rows.into_iter().map(EventView::from).collect();
     Ok(Json(Events { items, next_after, last_seq }))
@@ -83,19 +81,16 @@ async fn ledger(
     Query(page): Query<Page>,
 ) -> Result<Json<Listed>, Problem> {
     operator.may(Scope::Read)?;
-    let before = before::<u64>(page.cursor.as_deref())?;
-    let mut conn = state.db.read().await?;
-    let rows = db::ledger::newest(&mut conn, before, page.limit.with_next()).await?;
-    Ok(Listed::new(&rows, page.limit, |row| {
-        let item = json!({
+    let found = look::ledger(&state.db, &page.limit.after(page.cursor)).await?;
+    Ok(Listed::new(found, |row| {
+        json!({
             "entry": row.entry,
             "at": row.happened_at,
             "resource": row.resource,
             "subject": row.subject,
             "account": row.account,
             "amount_sat": row.amount_sat,
-        });
-        (format!("{}.{}", row.entry, row.account.as_str()), item)
+        })
     }))
 }
 
@@ -148,21 +143,15 @@ async fn wallet(
     operator: Operator,
 ) -> Result<Json<Value>, Problem> {
     operator.may(Scope::Read)?;
-    let mut conn = state.db.read().await?;
-    let mut keychains = Vec::new();
-    let rows = db::keychain::list(&mut conn).await?;
-    let name = rows.first().map(|row| wallet_name(&row.identity));
-    for row in rows {
-        keychains.push(json!({
-            "keychain": row.id,
-            "issues": row.id == state.shop.keychain_id,
-            "descriptor": row.descriptor,
-            "next_index": row.next_index,
-            "highest_paid_index": row.highest_seen,
-            "gap_limit": db::keychain::gap(&mut conn, row.id).await?,
-            "import_range": [0, row.first_unused() + LOOKAHEAD],
-        }));
-    }
+    let keychains = look::keychains(&state.db, state.shop.keychain_id).await?;
+    let name = keychains.first().map(|keychain| keychain.wallet.clone());
+    let shown = keychains.into_iter().map(|keychain| {
+        let end = keychain.first_unused + LOOKAHEAD;
+        let mut shown = json!(keychain);
+        shown["import_range"] = json!([0, end]);
+        shown
+    });
+    let keychains: Vec<Value> = shown.collect();
     let state = state.wallet.borrow().clone();
     let watch_only = json!({ "name": name, "state": state.as_str(), "detail": state.detail() });
     Ok(Json(json!({ "keychains": keychains, "watch_only": watch_only })))
@@ -179,19 +168,15 @@ async fn audit_log(
     Query(page): Query<Page>,
 ) -> Result<Json<Listed>, Problem> {
     operator.may(Scope::Read)?;
-    let number = |cursor: &String| cursor.parse().map_err(|_| no_cursor());
-    let before = page.cursor.as_ref().map(number).transpose()?;
-    let mut conn = state.db.read().await?;
-    let rows = db::audit_log::list(&mut conn, before, page.limit.with_next()).await?;
-    Ok(Listed::new(&rows, page.limit, |row| {
-        let item = json!({
+    let found = look::audit_log(&state.db, &page.limit.after(page.cursor)).await?;
+    Ok(Listed::new(found, |row| {
+        json!({
             "id": row.id,
             "at": row.happened_at,
             "actor": row.actor,
             "action": row.action,
             "subject": row.subject,
             "detail": row.detail,
-        });
-        (row.id.to_string(), item)
+        })
     }))
 }

@@ -10,18 +10,22 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::apply_catalog::{ApplyCatalog, Change, Fate};
+use crate::app::look;
 use crate::app::operate::PauseResource;
 use crate::app::{Code, Refusal};
-use crate::db;
 use crate::domain::resource::Terms;
-use crate::http::api::page::{Listed, Page, named};
+use crate::http::api::page::{Listed, Page};
 use crate::http::auth::{Operator, Scope};
 use crate::http::error::ProblemBody;
 use crate::http::json::{Path, Query, Toml};
 use crate::http::{HttpState, Problem};
 
 pub(super) fn router() -> OpenApiRouter<HttpState> {
-    OpenApiRouter::new().routes(routes!(list, apply)).routes(routes!(pause)).routes(routes!(resume))
+    OpenApiRouter::new()
+        .routes(routes!(list, apply))
+        .routes(routes!(difference))
+        .routes(routes!(pause))
+        .routes(routes!(resume))
 }
 
 /// The terms that hold now, in the catalogue's order, retired resources included. Scope `read`.
@@ -35,10 +39,8 @@ async fn list(
     Query(page): Query<Page>,
 ) -> Result<Json<Listed>, Problem> {
     operator.may(Scope::Read)?;
-    let mut conn = state.db.read().await?;
-    let resources = db::terms::list(&mut conn).await?;
-    let part = named(&resources, &page, |resource| &resource.id)?;
-    Ok(Listed::of(part, |resource| {
+    let found = look::catalog(&state.db, &page.limit.after(page.cursor)).await?;
+    Ok(Listed::new(found, |resource| {
         json!({
             "id": resource.id,
             "version": resource.terms.version,
@@ -71,6 +73,45 @@ fn show(change: &Change) -> Value {
         .map(|one| json!({ "key": one.key, "old": one.old, "new": one.new }))
         .collect();
     json!({ "resource": change.resource, "fate": fate, "differences": differences })
+}
+
+/// The catalogue file of this server, as it is now.
+pub(in crate::http) struct File {
+    /// As it was read.
+    pub text: String,
+    /// What it says.
+    pub catalog: Vec<Terms>,
+}
+
+impl File {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub async fn read(state: &HttpState) -> Result<Self, Refusal> {
+        let wrong = |detail: String| Refusal::new(Code::InvalidRequest, detail);
+        let place = state.catalog.display().to_string();
+        let text = tokio::fs::read_to_string(&*state.catalog).await;
+        let text = text.map_err(|error| wrong(format!("{place}: {error}")))?;
+        let catalog = crate::catalog::parse(&place, &text);
+        Ok(Self { catalog: catalog.map_err(|problems| wrong(problems.to_string()))?, text })
+    }
+}
+
+/// What applying the server's own catalogue file would change. Scope `read`.
+#[utoipa::path(get, path = "/v1/admin/catalog/difference", tag = "admin",
+    responses((status = 200, description = "{changes}", body = Object),
+        (status = 401, description = "unauthorized", body = ProblemBody),
+        (status = 422, description = "invalid_request: what is wrong with the file",
+            body = ProblemBody)))]
+async fn difference(
+    State(state): State<HttpState>,
+    operator: Operator,
+) -> Result<Json<Value>, Problem> {
+    operator.may(Scope::Read)?;
+    let file = File::read(&state).await?;
+    let changes = look::difference(&state.db, &file.catalog).await?;
+    Ok(Json(json!({ "changes": changes.iter().map(show).collect::<Vec<_>>() })))
 }
 
 /// Apply a catalogue, sent as TOML. Scope `admin`.

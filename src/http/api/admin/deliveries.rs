@@ -8,13 +8,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::webhooks::by;
+use crate::app::look::{self, DeliveryFilter};
 use crate::app::view_webhook::{self, DeliveryLog, DeliveryView};
 use crate::app::webhooks::Redeliver;
-use crate::app::{Code, Refusal};
-use crate::db;
-use crate::db::delivery::Filter;
 use crate::domain::webhook::DeliveryStatus;
-use crate::http::api::page::{Limit, Listed, before_moment, moment};
+use crate::http::api::page::{Limit, Listed};
 use crate::http::auth::{Operator, Scope};
 use crate::http::error::ProblemBody;
 use crate::http::json::{Path, Query};
@@ -50,20 +48,10 @@ async fn list(
     Query(query): Query<DeliveryQuery>,
 ) -> Result<Json<Listed>, Problem> {
     operator.may(Scope::Read)?;
-    let before = before_moment(query.cursor.as_deref())?;
-    let mut conn = state.db.read().await?;
-    if let Some(id) = &query.webhook
-        && db::webhook::find(&mut conn, id).await?.is_none()
-    {
-        let detail = format!("there is no webhook {id:?}");
-        return Err(Refusal::field(Code::InvalidRequest, "/webhook", detail).into());
-    }
-    let filter = Filter { webhook: query.webhook, status: query.status, before };
-    let rows = db::delivery::newest(&mut conn, &filter, query.limit.with_next()).await?;
-    Ok(Listed::new(&rows, query.limit, |row| {
-        let item = serde_json::json!(view_webhook::delivery(row));
-        (moment(row.created_at, &row.id), item)
-    }))
+    let filter = DeliveryFilter { webhook: query.webhook, status: query.status, before: None };
+    let part = query.limit.after(query.cursor);
+    let found = look::deliveries(&state.db, filter, &part).await?;
+    Ok(Listed::new(found, |row| serde_json::json!(view_webhook::delivery(&row))))
 }
 
 /// One delivery with its attempts. Scope `read`.
@@ -76,12 +64,7 @@ async fn one(
     Path(id): Path<String>,
 ) -> Result<Json<DeliveryLog>, Problem> {
     operator.may(Scope::Read)?;
-    // The delivery and its last attempt as one state.
-    let mut conn = state.db.snapshot().await?;
-    let unknown = || Refusal::new(Code::NotFound, format!("there is no delivery {id}"));
-    let row = db::delivery::find(&mut conn, &id).await?.ok_or_else(unknown)?;
-    let attempts = db::delivery::attempts(&mut conn, &row.id).await?;
-    Ok(Json(view_webhook::log(&row, attempts)))
+    Ok(Json(look::delivery(&state.db, &id).await?))
 }
 
 /// Deliver one event again, with the same `webhook-id`. Scope `manage`.

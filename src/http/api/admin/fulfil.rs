@@ -8,15 +8,15 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::app::look::{self, ActionFilter};
 use crate::app::mend_action::{Mend, MendAction};
 use crate::app::view::{self, LeaseView};
 use crate::app::{Code, Refusal};
-use crate::db;
-use crate::db::action::{ActionRow, Filter};
+use crate::db::action::ActionRow;
 use crate::domain::fulfil::Action;
 use crate::domain::ids::LeaseId;
 use crate::domain::time::Timestamp;
-use crate::http::api::page::{Limit, Listed, before_moment, known_resource, moment};
+use crate::http::api::page::{Limit, Listed};
 use crate::http::auth::{Operator, Scope};
 use crate::http::error::ProblemBody;
 use crate::http::json::{Path, Query};
@@ -133,18 +133,15 @@ async fn list(
     Query(query): Query<ActionQuery>,
 ) -> Result<Json<Listed>, Problem> {
     operator.may(Scope::Read)?;
-    let mut conn = state.db.read().await?;
-    known_resource(&mut conn, query.resource.as_deref()).await?;
-    let filter = Filter {
+    let filter = ActionFilter {
         state: query.state.map(|state| state.as_str().to_owned()),
         resource: query.resource,
         lease: query.lease,
-        before: before_moment(query.cursor.as_deref())?,
+        before: None,
     };
-    let rows = db::action::list(&mut conn, &filter, query.limit.with_next()).await?;
-    Ok(Listed::new(&rows, query.limit, |row| {
-        (moment(row.created_at, &row.id), serde_json::json!(show(row)))
-    }))
+    let part = query.limit.after(query.cursor);
+    let found = look::actions(&state.db, filter, &part).await?;
+    Ok(Listed::new(found, |row| serde_json::json!(show(&row))))
 }
 
 async fn mend(

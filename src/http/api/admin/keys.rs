@@ -10,11 +10,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::api_keys::{CreateKey, RevokeKey};
+use crate::app::look;
 use crate::app::{Code, Refusal};
-use crate::db;
 use crate::db::api_key::ApiKey;
 use crate::domain::bearer::token_hash;
-use crate::http::api::page::{Listed, Page, before_moment, moment};
+use crate::http::api::page::{Listed, Page};
 use crate::http::auth::{Operator, SCOPES, Scope};
 use crate::http::create::Renewal;
 use crate::http::error::ProblemBody;
@@ -49,10 +49,8 @@ async fn list(
     Query(page): Query<Page>,
 ) -> Result<Json<Listed>, Problem> {
     operator.may(Scope::Admin)?;
-    let before = before_moment(page.cursor.as_deref())?;
-    let mut conn = state.db.read().await?;
-    let keys = db::api_key::newest(&mut conn, before.as_ref(), page.limit.with_next()).await?;
-    Ok(Listed::new(&keys, page.limit, |key| (moment(key.created_at, &key.id), show(key))))
+    let found = look::keys(&state.db, &page.limit.after(page.cursor)).await?;
+    Ok(Listed::new(found, |key| show(&key)))
 }
 
 /// A new key.
@@ -77,8 +75,20 @@ async fn create(
     headers: HeaderMap,
     body: Body<NewKey>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    operator.may(Scope::Admin)?;
     let NewKey { name, scopes } = body.value;
+    let (key, token) = make(&state, &operator, (&headers, &body.bytes), name, &scopes).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "key": show(&key), "token": token }))))
+}
+
+/// Makes a key; the same again for the same Idempotency-Key and body. Its token comes with it.
+pub(in crate::http) async fn make(
+    state: &HttpState,
+    operator: &Operator,
+    (headers, body): (&HeaderMap, &[u8]),
+    name: String,
+    scopes: &[String],
+) -> Result<(ApiKey, String), Problem> {
+    operator.may(Scope::Admin)?;
     let known = scopes.iter().all(|scope| SCOPES.contains(&scope.as_str()));
     if scopes.is_empty() || !known {
         let detail = format!("give some of {}", SCOPES.join(", "));
@@ -89,7 +99,7 @@ async fn create(
         return Err(Refusal::field(Code::InvalidRequest, "/name", detail).into());
     }
     let secret = &state.keys.claim_secret;
-    let made = Renewal::new(&headers, KEYS, &operator.0.id, &body.bytes, |origin, asked| {
+    let made = Renewal::new(headers, KEYS, &operator.0.id, body, |origin, asked| {
         secret.api_key(KEYS, origin, asked)
     })?;
     let token = made.secret;
@@ -101,8 +111,7 @@ async fn create(
         now: state.clock.now(),
         actor: operator.name(),
     };
-    let key = state.db.write(item).await?;
-    Ok((StatusCode::CREATED, Json(json!({ "key": show(&key), "token": token }))))
+    Ok((state.db.write(item).await?, token))
 }
 
 /// Revoke a key. Scope `admin`.

@@ -9,14 +9,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::act_on_lease::{ActOnLease, Action};
+use crate::app::look::{self, Filter};
 use crate::app::view::{self, LeaseView};
 use crate::app::{Code, Refusal, read};
-use crate::db;
-use crate::db::lease::Filter;
 use crate::domain::ids::LeaseId;
 use crate::domain::invoice::InvoiceStatus;
 use crate::domain::lease::snapshot::LeaseState;
-use crate::http::api::page::{Limit, Listed, before_moment, known_resource, moment};
+use crate::http::api::page::{Limit, Listed};
 use crate::http::auth::{Operator, Scope};
 use crate::http::error::ProblemBody;
 use crate::http::json::{Path, Query};
@@ -62,19 +61,15 @@ async fn leases(
     Query(query): Query<LeaseQuery>,
 ) -> Result<Json<Listed>, Problem> {
     operator.may(Scope::Read)?;
-    let mut conn = state.db.read().await?;
-    known_resource(&mut conn, query.resource.as_deref()).await?;
     let filter = Filter {
         state: query.state.map(|state| state.as_str().to_owned()),
         resource: query.resource,
-        before: before_moment(query.cursor.as_deref())?,
+        before: None,
     };
-    let rows = db::lease::list(&mut conn, &filter, query.limit.with_next()).await?;
+    let part = query.limit.after(query.cursor);
+    let found = look::leases(&state.db, filter, &part).await?;
     let scene = state.scene();
-    Ok(Listed::new(&rows, query.limit, |row| {
-        let cursor = moment(row.facts.created_at, &row.facts.id);
-        (cursor, json!(view::lease(row, &scene)))
-    }))
+    Ok(Listed::new(found, |row| json!(view::lease(&row, &scene))))
 }
 
 /// A lease with its parameters, its invoices and everything that happened. Scope `read`.
@@ -89,9 +84,7 @@ async fn lease(
 ) -> Result<Json<Value>, Problem> {
     operator.may(Scope::Read)?;
     let row = read::lease(&state.db, &id).await?;
-    let mut conn = state.db.read().await?;
-    let entries = db::entry::list(&mut conn, &row.facts.id).await?;
-    let invoices = db::invoice::list_of_lease(&mut conn, &row.facts.id).await?;
+    let (entries, invoices) = look::of_lease(&state.db, &row.facts.id).await?;
     let scene = state.scene();
     let mut body = json!(view::lease(&row, &scene));
     body["params"] = json!(row.params);
@@ -185,19 +178,15 @@ async fn invoices(
     Query(query): Query<InvoiceQuery>,
 ) -> Result<Json<Listed>, Problem> {
     operator.may(Scope::Read)?;
-    let mut conn = state.db.read().await?;
-    known_resource(&mut conn, query.resource.as_deref()).await?;
     let filter = Filter {
         state: query.state.map(|state| state.as_str().to_owned()),
         resource: query.resource,
-        before: before_moment(query.cursor.as_deref())?,
+        before: None,
     };
-    let rows = db::invoice::list(&mut conn, &filter, query.limit.with_next()).await?;
+    let part = query.limit.after(query.cursor);
+    let found = look::invoices(&state.db, filter, &part).await?;
     let scene = state.scene();
-    Ok(Listed::new(&rows, query.limit, |row| {
-        let cursor = moment(row.facts.created_at, &row.facts.id);
-        (cursor, json!(view::invoice(row, &scene)))
-    }))
+    Ok(Listed::new(found, |row| json!(view::invoice(&row, &scene))))
 }
 
 /// One invoice. Scope `read`.

@@ -1,16 +1,17 @@
 //! What operators do, with API keys. Every change writes a row of the audit log.
 
 mod books;
-mod catalog;
+pub(in crate::http) mod catalog;
 mod deliveries;
 mod fulfil;
-mod keys;
+pub(in crate::http) mod keys;
 mod leases;
+mod overview;
 mod payments;
 mod payouts;
 pub(super) mod rescan;
 mod ssh_keys;
-mod webhooks;
+pub(in crate::http) mod webhooks;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -18,6 +19,7 @@ use crate::http::HttpState;
 
 pub(super) fn router() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new()
+        .merge(overview::router())
         .merge(leases::router())
         .merge(fulfil::router())
         .merge(payments::router())

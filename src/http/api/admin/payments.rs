@@ -8,14 +8,14 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::app::look::{self, PaymentFilter};
 use crate::app::operate::{AssignPayment, RefundPayment};
 use crate::app::{Code, Refusal};
-use crate::db;
-use crate::db::payment::{Filter, PaymentRow};
+use crate::db::payment::PaymentRow;
 use crate::domain::ids::LeaseId;
 use crate::domain::payment::PaymentState;
 use crate::http::api::leases::checked_address;
-use crate::http::api::page::{Limit, Listed, before_moment, known_resource, moment};
+use crate::http::api::page::{Limit, Listed};
 use crate::http::auth::{Operator, Scope};
 use crate::http::error::ProblemBody;
 use crate::http::json::{Body, Path, Query};
@@ -30,11 +30,6 @@ pub(super) fn router() -> OpenApiRouter<HttpState> {
 }
 
 fn show(row: &PaymentRow, tip: u32) -> Value {
-    let disposition = match (&row.lease, &row.refund_address) {
-        (Some(_), _) => "lease",
-        (None, Some(_)) => "refundable",
-        (None, None) => "unallocated",
-    };
     json!({
         "id": row.facts.id,
         "txid": row.facts.outpoint.txid,
@@ -46,7 +41,7 @@ fn show(row: &PaymentRow, tip: u32) -> Value {
         "first_seen_at": row.facts.first_seen_at,
         "invoice": row.facts.invoice,
         "lease": row.lease,
-        "disposition": disposition,
+        "disposition": look::disposition(row),
         "derivation_index": row.index,
         "refund_address": row.refund_address,
     })
@@ -84,19 +79,16 @@ async fn list(
     Query(query): Query<PaymentQuery>,
 ) -> Result<Json<Listed>, Problem> {
     operator.may(Scope::Read)?;
-    let mut conn = state.db.read().await?;
-    known_resource(&mut conn, query.resource.as_deref()).await?;
-    let filter = Filter {
+    let filter = PaymentFilter {
         state: query.state.map(|state| state.as_str().to_owned()),
         resource: query.resource,
         unallocated: query.unallocated,
-        before: before_moment(query.cursor.as_deref())?,
+        before: None,
     };
-    let rows = db::payment::list(&mut conn, &filter, query.limit.with_next()).await?;
+    let part = query.limit.after(query.cursor);
+    let found = look::payments(&state.db, filter, &part).await?;
     let tip = state.readiness.borrow().height();
-    Ok(Listed::new(&rows, query.limit, |row| {
-        (moment(row.facts.first_seen_at, &row.facts.id), show(row, tip))
-    }))
+    Ok(Listed::new(found, |row| show(&row, tip)))
 }
 
 /// One payment. Scope `read`.
@@ -110,10 +102,8 @@ async fn one(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     operator.may(Scope::Read)?;
-    let mut conn = state.db.read().await?;
-    let found = db::payment::find(&mut conn, &id).await?;
-    let unknown = || Refusal::new(Code::NotFound, format!("there is no payment {id}"));
-    Ok(Json(show(&found.ok_or_else(unknown)?, state.readiness.borrow().height())))
+    let row = look::payment(&state.db, &id).await?;
+    Ok(Json(show(&row, state.readiness.borrow().height())))
 }
 
 /// The lease that gets the money.

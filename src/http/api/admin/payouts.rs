@@ -13,15 +13,14 @@ use utoipa_axum::routes;
 use crate::app::abandon_batch::AbandonBatch;
 use crate::app::approve_batch::ApproveBatch;
 use crate::app::idempotent::Outcome;
+use crate::app::look::{self, PayoutFilter};
 use crate::app::record_batch::Actor;
 use crate::app::view_payout::{self, BatchView, PayoutView, PreparedView};
 use crate::app::{Code, Refusal};
-use crate::db;
-use crate::db::payout::Filter;
 use crate::domain::ids::PayoutId;
 use crate::domain::payout::PayoutState;
 use crate::domain::payout::batch::BatchState;
-use crate::http::api::page::{Limit, Listed, before_moment, known_resource, moment};
+use crate::http::api::page::{Limit, Listed};
 use crate::http::auth::{Operator, Scope};
 use crate::http::create::idempotency;
 use crate::http::error::ProblemBody;
@@ -83,19 +82,15 @@ async fn list(
     Query(query): Query<PayoutQuery>,
 ) -> Result<Json<Listed>, Problem> {
     operator.may(Scope::Read)?;
-    let mut conn = state.db.read().await?;
-    known_resource(&mut conn, query.resource.as_deref()).await?;
-    let filter = Filter {
+    let filter = PayoutFilter {
         state: query.state.map(|state| state.as_str().to_owned()),
         resource: query.resource,
         claim: None,
-        before: before_moment(query.cursor.as_deref())?,
+        before: None,
     };
-    let rows = db::payout::list(&mut conn, &filter, query.limit.with_next()).await?;
-    Ok(Listed::new(&rows, query.limit, |row| {
-        let item = serde_json::json!(view_payout::payout(row));
-        (moment(row.created_at, &row.facts.id), item)
-    }))
+    let part = query.limit.after(query.cursor);
+    let found = look::payouts(&state.db, filter, &part).await?;
+    Ok(Listed::new(found, |row| serde_json::json!(view_payout::payout(&row))))
 }
 
 /// One payout. Scope `read`.
@@ -109,10 +104,7 @@ async fn one(
     Path(id): Path<String>,
 ) -> Result<Json<PayoutView>, Problem> {
     operator.may(Scope::Read)?;
-    let mut conn = state.db.read().await?;
-    let found = db::payout::find(&mut conn, &id).await?;
-    let unknown = || Refusal::new(Code::NotFound, format!("there is no payout {id}"));
-    Ok(Json(view_payout::payout(&found.ok_or_else(unknown)?)))
+    Ok(Json(view_payout::payout(&look::payout(&state.db, &id).await?)))
 }
 
 /// What to prepare. `{}` is everything that is due.
@@ -133,15 +125,12 @@ struct NewBatch {
 }
 
 async fn show(state: &HttpState, id: &str) -> Result<BatchView, Problem> {
-    let mut conn = state.db.read().await?;
     let ground = (
         state.shop.keychain.network(),
         state.readiness.borrow().height(),
         state.batcher.rules.approval,
     );
-    let found = view_payout::batch(&mut conn, id, ground).await?;
-    let unknown = || Refusal::new(Code::NotFound, format!("there is no batch {id}"));
-    Ok(found.ok_or_else(unknown)?)
+    Ok(look::batch(&state.db, id, ground).await?)
 }
 
 /// What was made, with its batch as it is now.
@@ -261,19 +250,16 @@ async fn batches(
     Query(query): Query<BatchQuery>,
 ) -> Result<Json<Listed>, Problem> {
     operator.may(Scope::Read)?;
-    let before = before_moment(query.cursor.as_deref())?;
-    let mut conn = state.db.read().await?;
-    let only = query.state.map(BatchState::as_str);
-    let rows = db::batch::list(&mut conn, only, before.as_ref(), query.limit.with_next()).await?;
-    Ok(Listed::new(&rows, query.limit, |row| {
-        let item = serde_json::json!({
+    let part = query.limit.after(query.cursor);
+    let found = look::batches(&state.db, query.state.map(BatchState::as_str), &part).await?;
+    Ok(Listed::new(found, |row| {
+        serde_json::json!({
             "id": row.id,
             "state": row.state,
             "fee_policy": row.fee_policy,
             "replaced_by": row.replaced_by,
             "created_at": row.created_at,
-        });
-        (moment(row.created_at, &row.id), item)
+        })
     }))
 }
 

@@ -8,13 +8,13 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::app::view_webhook::{self, EndpointView};
+use crate::app::look;
+use crate::app::view_webhook::EndpointView;
 use crate::app::webhooks::{Act, ActOnWebhook, By, CreateWebhook, RedeliverSince, RotateWebhook};
 use crate::app::{Code, Refusal};
-use crate::db;
 use crate::domain::time::Timestamp;
-use crate::domain::webhook::{EndpointState, Secret, Types};
-use crate::http::api::page::{Listed, Page, before_moment, moment};
+use crate::domain::webhook::{Secret, Types};
+use crate::http::api::page::{Listed, Page};
 use crate::http::auth::{Operator, Scope};
 use crate::http::create::Renewal;
 use crate::http::error::ProblemBody;
@@ -71,16 +71,8 @@ async fn list(
     Query(page): Query<Page>,
 ) -> Result<Json<Listed>, Problem> {
     operator.may(Scope::Read)?;
-    let before = before_moment(page.cursor.as_deref())?;
-    let mut conn = state.db.read().await?;
-    let rows = db::webhook::newest(&mut conn, before.as_ref(), page.limit.with_next()).await?;
-    let mut shown = Vec::new();
-    for row in &rows {
-        shown.push(view_webhook::endpoint(&mut conn, row).await?);
-    }
-    Ok(Listed::new(&shown, page.limit, |row| {
-        (moment(row.created_at, &row.id), serde_json::json!(row))
-    }))
+    let found = look::webhooks(&state.db, &page.limit.after(page.cursor)).await?;
+    Ok(Listed::new(found, |row| serde_json::json!(row)))
 }
 
 /// Make an endpoint, which gets the events from now on as messages signed as Standard Webhooks
@@ -97,19 +89,32 @@ async fn create(
     headers: HeaderMap,
     body: Body<NewWebhook>,
 ) -> Result<(StatusCode, Json<WithSecret>), Problem> {
+    let NewWebhook { url, types } = body.value;
+    let asked = (&headers, &*body.bytes);
+    let (webhook, secret) = make(&state, &operator, asked, &url, &types).await?;
+    Ok((StatusCode::CREATED, Json(WithSecret { webhook, secret })))
+}
+
+/// Makes an endpoint; the same again for the same Idempotency-Key and body. Its secret comes with
+/// it.
+pub(in crate::http) async fn make(
+    state: &HttpState,
+    operator: &Operator,
+    (headers, body): (&HeaderMap, &[u8]),
+    url: &str,
+    types: &[String],
+) -> Result<(EndpointView, String), Problem> {
     operator.may(Scope::Admin)?;
     let wrong = |pointer: &str, error: &dyn std::fmt::Display| {
         Refusal::field(Code::InvalidRequest, pointer, error.to_string())
     };
-    let NewWebhook { url, types } = body.value;
-    let url = state.reach.check_url(&url).map_err(|error| wrong("/url", &error))?;
-    let types = Types::parse(&types).map_err(|error| wrong("/types", &error))?;
-    let (key, secret) = new_secret(&state, &headers, WEBHOOKS, &operator, &body.bytes)?;
+    let url = state.reach.check_url(url).map_err(|error| wrong("/url", &error))?;
+    let types = Types::parse(types).map_err(|error| wrong("/types", &error))?;
+    let (key, secret) = new_secret(state, headers, WEBHOOKS, operator, body)?;
     let shown = secret.reveal();
-    let by = by(&state, &operator);
+    let by = by(state, operator);
     let item = CreateWebhook { url: url.into(), types, secret, key, by };
-    let webhook = state.db.write(item).await?;
-    Ok((StatusCode::CREATED, Json(WithSecret { webhook, secret: shown })))
+    Ok((state.db.write(item).await?, shown))
 }
 
 /// The secret that a request makes: the same again for the same Idempotency-Key.
@@ -138,11 +143,7 @@ async fn one(
     Path(id): Path<String>,
 ) -> Result<Json<EndpointView>, Problem> {
     operator.may(Scope::Read)?;
-    let mut conn = state.db.read().await?;
-    let found = db::webhook::find(&mut conn, &id).await?;
-    let alive = found.filter(|row| row.state != EndpointState::Deleted);
-    let unknown = || Refusal::new(Code::NotFound, format!("there is no webhook {id}"));
-    Ok(Json(view_webhook::endpoint(&mut conn, &alive.ok_or_else(unknown)?).await?))
+    Ok(Json(look::webhook(&state.db, &id).await?))
 }
 
 async fn act(
@@ -218,18 +219,32 @@ async fn rotate(
     headers: HeaderMap,
     body: Body<Rotation>,
 ) -> Result<Json<WithSecret>, Problem> {
+    let overlap_s = body.value.overlap_s;
+    let (webhook, secret) =
+        renew(&state, &operator, (&headers, &body.bytes), id, overlap_s).await?;
+    Ok(Json(WithSecret { webhook, secret }))
+}
+
+/// Gives an endpoint another secret; the same again for the same Idempotency-Key and body.
+pub(in crate::http) async fn renew(
+    state: &HttpState,
+    operator: &Operator,
+    (headers, body): (&HeaderMap, &[u8]),
+    id: String,
+    overlap_s: Option<u64>,
+) -> Result<(EndpointView, String), Problem> {
     operator.may(Scope::Admin)?;
-    let overlap_s = body.value.overlap_s.unwrap_or(OVERLAP_S);
+    let overlap_s = overlap_s.unwrap_or(OVERLAP_S);
     if overlap_s > MOST_OVERLAP_S {
         let detail = format!("at most {MOST_OVERLAP_S} seconds, a week");
         return Err(Refusal::field(Code::InvalidRequest, "/overlap_s", detail).into());
     }
     let path = format!("{WEBHOOKS}/{id}/rotate");
-    let (key, secret) = new_secret(&state, &headers, &path, &operator, &body.bytes)?;
+    let (key, secret) = new_secret(state, headers, &path, operator, body)?;
     let shown = secret.reveal();
-    let by = by(&state, &operator);
+    let by = by(state, operator);
     let webhook = state.db.write(RotateWebhook { id, secret, overlap_s, key, by }).await?;
-    Ok(Json(WithSecret { webhook, secret: shown }))
+    Ok((webhook, shown))
 }
 
 /// What was made to try an endpoint.

@@ -1,0 +1,300 @@
+//! One thing, and what is known around it.
+
+use bitcoin::Network;
+use serde::Serialize;
+
+use crate::app::submit_batch::Approval;
+use crate::app::view_payout::{self, BatchView};
+use crate::app::view_webhook::{self, DeliveryLog, EndpointView};
+use crate::app::wallet_state::wallet_name;
+use crate::app::{AppError, read};
+use crate::db::action::ActionRow;
+use crate::db::api_key::ApiKey;
+use crate::db::event::Event;
+use crate::db::invoice::InvoiceRow;
+use crate::db::payment::PaymentRow;
+use crate::db::payout::PayoutRow;
+use crate::db::terms::Resource;
+use crate::db::unit::Taken;
+use crate::db::{self, Conn, Db, DbError};
+use crate::domain::ids::LeaseId;
+use crate::domain::lease::Entry;
+use crate::domain::time::Timestamp;
+use crate::domain::webhook::EndpointState;
+
+use super::no_such;
+
+/// So much of a history is shown: of each thing in it, and of things.
+const MOST_EVENTS: i64 = 200;
+const MOST_SUBJECTS: usize = 100;
+
+/// What happened to a lease, and its invoices.
+///
+/// # Errors
+/// Those of the database.
+pub async fn of_lease(db: &Db, id: &LeaseId) -> Result<(Vec<Entry>, Vec<InvoiceRow>), AppError> {
+    let mut conn = db.read().await?;
+    let entries = db::entry::list(&mut conn, id).await?;
+    Ok((entries, db::invoice::list_of_lease(&mut conn, id).await?))
+}
+
+/// All payments to a lease.
+///
+/// # Errors
+/// Those of the database.
+pub async fn payments_of(db: &Db, id: &LeaseId) -> Result<Vec<PaymentRow>, AppError> {
+    Ok(db::payment::list_of_lease(&mut db.read().await?, id).await?)
+}
+
+/// What is owed of a lease or a payment without one.
+///
+/// # Errors
+/// Those of the database.
+pub async fn payouts_of(db: &Db, subject: &str) -> Result<Vec<PayoutRow>, AppError> {
+    let rows = db::payout::list_of_subject(&mut db.read().await?, subject).await?;
+    Ok(rows.into_iter().filter(|row| row.facts.amount_sat > 0).collect())
+}
+
+/// What a lease's provisioner was told, newest first.
+///
+/// # Errors
+/// Those of the database.
+pub async fn actions_of(db: &Db, lease: &str) -> Result<Vec<ActionRow>, AppError> {
+    let filter = db::action::Filter { lease: Some(lease.to_owned()), ..Default::default() };
+    Ok(db::action::list(&mut db.read().await?, &filter, 200).await?)
+}
+
+/// A payment that must exist.
+///
+/// # Errors
+/// `not_found`; those of the database.
+pub async fn payment(db: &Db, id: &str) -> Result<PaymentRow, AppError> {
+    let found = db::payment::find(&mut db.read().await?, id).await?;
+    Ok(found.ok_or_else(|| no_such("payment", id))?)
+}
+
+/// What became of a payment.
+pub fn disposition(row: &PaymentRow) -> &'static str {
+    match (&row.lease, &row.refund_address) {
+        (Some(_), _) => "lease",
+        (None, Some(_)) => "refundable",
+        (None, None) => "unallocated",
+    }
+}
+
+/// A payout that must exist.
+///
+/// # Errors
+/// `not_found`; those of the database.
+pub async fn payout(db: &Db, id: &str) -> Result<PayoutRow, AppError> {
+    let found = db::payout::find(&mut db.read().await?, id).await?;
+    Ok(found.ok_or_else(|| no_such("payout", id))?)
+}
+
+/// A batch that must exist.
+///
+/// # Errors
+/// `not_found`; those of the database.
+pub async fn batch(
+    db: &Db,
+    id: &str,
+    ground: (Network, u32, Approval),
+) -> Result<BatchView, AppError> {
+    let found = view_payout::batch(&mut db.read().await?, id, ground).await?;
+    Ok(found.ok_or_else(|| no_such("batch", id))?)
+}
+
+/// A delivery that must exist, with its attempts.
+///
+/// # Errors
+/// `not_found`; those of the database.
+pub async fn delivery(db: &Db, id: &str) -> Result<DeliveryLog, AppError> {
+    // The delivery and its last attempt as one state.
+    let mut conn = db.snapshot().await?;
+    let found = db::delivery::find(&mut conn, id).await?;
+    let row = found.ok_or_else(|| no_such("delivery", id))?;
+    let attempts = db::delivery::attempts(&mut conn, &row.id).await?;
+    Ok(view_webhook::log(&row, attempts))
+}
+
+/// An endpoint that must exist and not be deleted.
+///
+/// # Errors
+/// `not_found`; those of the database.
+pub async fn webhook(db: &Db, id: &str) -> Result<EndpointView, AppError> {
+    let mut conn = db.read().await?;
+    let found = db::webhook::find(&mut conn, id).await?;
+    let alive = found.filter(|row| row.state != EndpointState::Deleted);
+    let row = alive.ok_or_else(|| no_such("webhook", id))?;
+    Ok(view_webhook::endpoint(&mut conn, &row).await?)
+}
+
+/// An event that must exist.
+///
+/// # Errors
+/// `not_found`; those of the database.
+pub async fn event(db: &Db, id: &str) -> Result<Event, AppError> {
+    let found = db::event::find_by_id(&mut db.read().await?, id).await?;
+    Ok(found.ok_or_else(|| no_such("event", id))?)
+}
+
+/// An API key that must exist, revoked or not.
+///
+/// # Errors
+/// `not_found`; those of the database.
+pub async fn key(db: &Db, id: &str) -> Result<ApiKey, AppError> {
+    let all = db::api_key::list(&mut db.read().await?).await?;
+    Ok(all.into_iter().find(|key| key.id == id).ok_or_else(|| no_such("API key", id))?)
+}
+
+/// A resource that must exist, retired or not, and its units that are taken.
+///
+/// # Errors
+/// `unknown_resource`; those of the database.
+pub async fn resource(db: &Db, id: &str) -> Result<(Resource, Vec<Taken>), AppError> {
+    let mut conn = db.read().await?;
+    let found = db::terms::find(&mut conn, id).await?;
+    let resource = found.ok_or_else(|| read::unknown_resource(id))?;
+    Ok((resource, db::unit::list(&mut conn, id).await?))
+}
+
+/// A keychain.
+#[derive(Clone, Debug, Serialize)]
+pub struct KeychainView {
+    /// 1 for the first.
+    pub keychain: u32,
+    /// Whether new addresses are of it.
+    pub issues: bool,
+    /// Its public descriptor.
+    pub descriptor: String,
+    /// The first index never issued.
+    pub next_index: u32,
+    /// The highest one that money came to.
+    pub highest_paid_index: Option<u32>,
+    /// What a wallet needs to see all money.
+    pub gap_limit: u32,
+    /// The first index that nothing is known of.
+    #[serde(skip)]
+    pub first_unused: u32,
+    /// The node's watch-only wallet, if this is the first keychain.
+    #[serde(skip)]
+    pub wallet: String,
+}
+
+/// All keychains, oldest first; `issuing` issues.
+///
+/// # Errors
+/// Those of the database.
+pub async fn keychains(db: &Db, issuing: u32) -> Result<Vec<KeychainView>, AppError> {
+    let mut conn = db.read().await?;
+    let mut views = Vec::new();
+    for row in db::keychain::list(&mut conn).await? {
+        views.push(KeychainView {
+            keychain: row.id,
+            issues: row.id == issuing,
+            next_index: row.next_index,
+            highest_paid_index: row.highest_seen,
+            gap_limit: db::keychain::gap(&mut conn, row.id).await?,
+            first_unused: row.first_unused(),
+            wallet: wallet_name(&row.identity),
+            descriptor: row.descriptor,
+        });
+    }
+    Ok(views)
+}
+
+/// One line of a history.
+#[derive(Clone, Debug)]
+pub struct Happened {
+    /// When.
+    pub at: Timestamp,
+    /// What: the type of an event, or what an operator did.
+    pub what: String,
+    /// To what.
+    pub subject: String,
+    /// The operator, for what one did.
+    pub by: Option<String>,
+    /// The event's id, for an event.
+    pub event: Option<String>,
+    /// More, as words.
+    pub detail: String,
+    /// The ids of the payment and the invoice that an event is about, too.
+    pub concerns: Vec<String>,
+}
+
+/// Everything that the log and the operators say of some things, oldest first.
+///
+/// # Errors
+/// Those of the database.
+pub async fn history(db: &Db, subjects: &[String]) -> Result<Vec<Happened>, AppError> {
+    let mut conn = db.read().await?;
+    let mut all = Vec::new();
+    for subject in subjects.iter().take(MOST_SUBJECTS) {
+        all.extend(of_subject(&mut conn, subject).await?);
+    }
+    all.sort_by_key(|line| line.at);
+    Ok(all)
+}
+
+async fn of_subject(conn: &mut Conn, subject: &str) -> Result<Vec<Happened>, DbError> {
+    let filter = db::event::Filter { subject: Some(subject.to_owned()), kind: None };
+    let limit = u32::try_from(MOST_EVENTS).unwrap_or(u32::MAX);
+    let mut events = db::event::newest(conn, &filter, None, limit).await?;
+    // In their order within a moment.
+    events.reverse();
+    let events = events.into_iter().map(|event| Happened {
+        at: Timestamp::from_millis(event.at),
+        concerns: ["payment", "invoice"]
+            .iter()
+            .filter_map(|name| event.data[*name].as_str().map(str::to_owned))
+            .collect(),
+        detail: words(&event.data),
+        what: event.kind,
+        subject: event.subject,
+        by: None,
+        event: Some(event.id),
+    });
+    let acts = db::audit_log::of_subject(conn, subject, limit).await?;
+    let acts = acts.into_iter().rev().map(|act| Happened {
+        at: act.happened_at,
+        what: act.action,
+        subject: act.subject,
+        by: Some(act.actor),
+        event: None,
+        detail: act.detail,
+        concerns: Vec::new(),
+    });
+    Ok(events.chain(acts).collect())
+}
+
+/// What of a lease's history concerns one of its payments or invoices, and what was done to that
+/// itself; oldest first.
+///
+/// # Errors
+/// Those of the database.
+pub async fn history_of_part(
+    db: &Db,
+    id: &str,
+    lease: Option<&LeaseId>,
+) -> Result<Vec<Happened>, AppError> {
+    let lease = lease.map(ToString::to_string);
+    let subjects: Vec<String> = std::iter::once(id.to_owned()).chain(lease).collect();
+    let mut all = history(db, &subjects).await?;
+    all.retain(|line| line.subject == id || line.concerns.iter().any(|other| other == id));
+    Ok(all)
+}
+
+/// What is said of events elsewhere than in their words.
+const ELSEWHERE: [&str; 5] = ["lease", "invoice", "resource", "state", "vout"];
+
+/// The plain values of an event's data: `amount_sat 1000, height 7`.
+pub fn words(data: &serde_json::Value) -> String {
+    let fields = data.as_object().into_iter().flatten();
+    let fields = fields.filter(|(name, _)| !ELSEWHERE.contains(&name.as_str()));
+    let plain = fields.filter_map(|(name, value)| match value {
+        serde_json::Value::String(text) => Some(format!("{name} {text}")),
+        serde_json::Value::Number(number) => Some(format!("{name} {number}")),
+        _ => None,
+    });
+    plain.collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,169 @@
+//! API keys: the list, one, a new one, and the end of one.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::get;
+
+use super::blocks::{Asked, Asking, SecretPage, Sent};
+use super::{Button, Cell, DetailPage, FormPage, Input, ListPage, Visitor, When};
+use crate::app::api_keys::RevokeKey;
+use crate::app::{look, random_128};
+use crate::domain::ids::base32;
+use crate::http::api::admin::keys::make;
+use crate::http::auth::{SCOPES, Scope};
+use crate::http::json::Path;
+use crate::http::pages::problem::Wrong;
+use crate::http::{HttpState, Problem};
+
+const LIST: (&str, &str) = ("/operator/keys", "Keys");
+
+pub(super) fn router() -> Router<HttpState> {
+    Router::new()
+        .route(LIST.0, get(list))
+        .route("/operator/keys/new", get(new).post(create))
+        .route("/operator/keys/{id}", get(one))
+        .route("/operator/keys/{id}/revoke", get(ask).post(revoke))
+}
+
+async fn list(
+    State(state): State<HttpState>,
+    visitor: Visitor,
+    asked: Asking,
+) -> Result<Response, Wrong> {
+    visitor.may(Scope::Admin)?;
+    let asked = Asked::new(asked);
+    let found = look::keys(&state.db, &asked.part()).await?;
+    let mut page = ListPage::new(&state, &visitor, LIST);
+    page.lead = "Whoever has one may do here and with the API what its scopes say.";
+    page.buttons = vec![Button::new("/operator/keys/new", "Make a key")];
+    Ok(page.show(&asked, &["Key", "Name", "State", "May", "Last used", "Made"], found, |key| {
+        let state = if key.revoked_at.is_some() { "revoked" } else { "active" };
+        vec![
+            Cell::id("keys", &key.id),
+            Cell::text(&key.name),
+            Cell::badge(state),
+            Cell::text(key.scopes.replace(' ', ", ")),
+            Cell::some(key.used_at, Cell::time),
+            Cell::time(key.created_at),
+        ]
+    }))
+}
+
+async fn one(
+    State(state): State<HttpState>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+) -> Result<Response, Wrong> {
+    visitor.may(Scope::Admin)?;
+    let key = look::key(&state.db, &id).await?;
+    let mut page = DetailPage::new(&state, &visitor, LIST, format!("Key {}", key.name));
+    page.badges = vec![Cell::badge(if key.revoked_at.is_some() { "revoked" } else { "active" })];
+    if key.revoked_at.is_none() {
+        let to = format!("/operator/keys/{id}/revoke");
+        page.buttons = vec![Button::danger(to, "Revoke")];
+    }
+    page.facts = vec![
+        ("Id", Cell::code(&key.id)),
+        ("May", Cell::text(key.scopes.replace(' ', ", "))),
+        ("Made", Cell::time(key.created_at)),
+        ("Last used", Cell::some(key.used_at, Cell::time)),
+        ("Revoked", Cell::some(key.revoked_at, Cell::time)),
+    ];
+    page.timeline = When::all(look::history(&state.db, std::slice::from_ref(&id)).await?, &id);
+    Ok(page.show())
+}
+
+/// Sent with a form, so that sending it twice makes one thing.
+pub(super) fn nonce() -> String {
+    base32(&random_128())
+}
+
+/// The nonce that a form came with, as the API takes it.
+pub(super) fn idempotency(sent: &Sent) -> Result<HeaderMap, Problem> {
+    let value = HeaderValue::from_str(sent.get("nonce")).map_err(|_| Problem::internal())?;
+    Ok(HeaderMap::from_iter([(crate::http::create::IDEMPOTENCY_KEY_NAME, value)]))
+}
+
+fn form(state: &HttpState, visitor: &Visitor, nonce: String) -> FormPage {
+    let place = ("/operator/keys/new".to_owned(), LIST.0.to_owned());
+    let mut page = FormPage::new(state, visitor, place, ("Make an API key", "Make it"));
+    page.hidden = vec![("nonce", nonce)];
+    page.inputs = vec![
+        Input::line("name", "Name", "For people: what uses it, or who."),
+        Input {
+            boxes: &SCOPES,
+            ..Input::line(
+                "scope",
+                "May",
+                "read: see everything. manage: act on leases, payments \
+                and resources. payout: send money out. admin: keys, catalogue, endpoints.",
+            )
+        },
+    ];
+    page
+}
+
+async fn new(State(state): State<HttpState>, visitor: Visitor) -> Result<Response, Wrong> {
+    visitor.may(Scope::Admin)?;
+    Ok(form(&state, &visitor, nonce()).show())
+}
+
+async fn create(
+    State(state): State<HttpState>,
+    visitor: Visitor,
+    sent: Sent,
+) -> Result<Response, Wrong> {
+    visitor.may(Scope::Admin)?;
+    let (name, scopes) = (sent.get("name").to_owned(), sent.ticked("scope", &SCOPES));
+    let headers = idempotency(&sent)?;
+    let body = format!("{name}\n{}", scopes.join(" "));
+    let asked = (&headers, body.as_bytes());
+    match make(&state, &visitor.operator, asked, name, &scopes).await {
+        Ok((key, token)) => {
+            let words = (
+                "The new key",
+                "Copy it now: it is shown this once, and kept nowhere but where you put it.",
+            );
+            let back = format!("/operator/keys/{}", key.id);
+            Ok(SecretPage::show(&state, &visitor, words, token, back))
+        }
+        Err(problem) => {
+            let mut page = form(&state, &visitor, nonce());
+            page.inputs[1].value = scopes.join(" ");
+            page.again(problem, &sent.0)
+        }
+    }
+}
+
+async fn ask(
+    State(state): State<HttpState>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+) -> Result<Response, Wrong> {
+    visitor.may(Scope::Admin)?;
+    let key = look::key(&state.db, &id).await?;
+    let path = format!("/operator/keys/{id}");
+    let place = (format!("{path}/revoke"), path);
+    let page = FormPage::new(&state, &visitor, place, ("Revoke this key?", "Revoke"));
+    let page = page.words(format!("{}, {id}.", key.name));
+    let page = match id == visitor.operator.0.id {
+        true => page.words("You are signed in with this key: you will be signed out."),
+        false => page,
+    };
+    let words = "It is refused from now on, and every browser that is signed in with it is signed \
+                 out. This cannot be undone.";
+    Ok(page.words(words).danger(true).show())
+}
+
+async fn revoke(
+    State(state): State<HttpState>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+) -> Result<Response, Wrong> {
+    visitor.may(Scope::Admin)?;
+    let item = RevokeKey { id: id.clone(), now: state.clock.now(), actor: visitor.name() };
+    state.db.write(item).await?;
+    Ok(Redirect::to(&format!("/operator/keys/{id}")).into_response())
+}

@@ -1,0 +1,248 @@
+//! What an operator sees first: the last 30 days as plots, where the money is, what needs a look.
+
+use askama::Template;
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::get;
+
+use super::blocks::Desk;
+use super::plot::{self, Kind};
+use super::{Cell, HOME, Table, Visitor};
+use crate::app::look::{Day, Overview};
+use crate::domain::uri::sat_text;
+use crate::http::HttpState;
+use crate::http::pages::problem::Wrong;
+use crate::http::pages::{Frame, render};
+
+pub(super) fn router() -> Router<HttpState> {
+    Router::new().route(HOME, get(overview))
+}
+
+/// A plot, and its numbers for who cannot see it.
+struct Plot {
+    title: &'static str,
+    lead: String,
+    svg: String,
+    numbers: Table,
+}
+
+/// Something that needs a look.
+struct Notice {
+    alarm: bool,
+    text: String,
+    to: &'static str,
+}
+
+#[derive(Template)]
+#[template(path = "operator/overview.html")]
+struct OverviewPage {
+    frame: Frame,
+    desk: Desk,
+    notices: Vec<Notice>,
+    plots: Vec<Plot>,
+    leases: Vec<(String, Cell)>,
+    money: Table,
+    ending: Table,
+    failing: Table,
+    payouts: Table,
+    server: Vec<(String, Cell)>,
+}
+
+async fn overview(State(state): State<HttpState>, visitor: Visitor) -> Result<Response, Wrong> {
+    let seen = state.overview().await?;
+    Ok(render(&OverviewPage {
+        frame: Frame::new(&state),
+        desk: Desk::new(&visitor, HOME),
+        notices: notices(&seen),
+        plots: plots(&seen.days)?,
+        leases: leases(&seen),
+        money: money(&seen),
+        ending: ending(&seen),
+        failing: failing(&seen),
+        payouts: payouts(&seen),
+        server: server(&seen),
+    }))
+}
+
+fn of_money(seen: &Overview, name: &str) -> i64 {
+    seen.money[name].as_i64().unwrap_or(0)
+}
+
+fn notices(seen: &Overview) -> Vec<Notice> {
+    let mut notices = Vec::new();
+    let mut say = |alarm, text: String, to| notices.push(Notice { alarm, text, to });
+    if seen.node.state != "trusted" {
+        let why = seen.node.detail.as_deref().unwrap_or("it catches up with its chain");
+        say(seen.node.state == "failing", format!("The node is not relied on: {why}"), HOME);
+    }
+    if seen.node.wallet == "failing" {
+        let why = seen.node.wallet_detail.as_deref().unwrap_or_default();
+        say(true, format!("Payouts cannot be made: {why}"), "/operator/payouts");
+    }
+    let waits = seen.failing.iter().filter(|action| action.waits).count();
+    if waits > 0 {
+        let text = format!("{waits} of what provisioners were to do waits for you");
+        say(true, text, "/operator/actions?state=failed");
+    }
+    let loose = of_money(seen, "unallocated_sat").unsigned_abs();
+    if loose > 0 {
+        let text = format!("{} found no lease", sat_text(loose));
+        say(false, text, "/operator/payments?inbox=only+money+that+found+no+lease");
+    }
+    if seen.webhooks_disabled > 0 {
+        let text = format!("{} endpoints are disabled", seen.webhooks_disabled);
+        say(false, text, "/operator/webhooks");
+    }
+    if let Some(due) = seen.payouts.iter().find(|owed| owed.state == "due") {
+        let text = format!("{} payouts are due: {}", due.count, sat_text(due.amount_sat));
+        say(false, text, "/operator/payouts?state=due");
+    }
+    notices
+}
+
+fn plots(days: &[Day]) -> Result<Vec<Plot>, Wrong> {
+    let points = |value: fn(&Day) -> i64| -> Vec<plot::Point> {
+        days.iter().map(|day| (day.day.clone(), value(day))).collect()
+    };
+    let earned: i64 = days.iter().map(|day| day.earned_sat).sum();
+    let received: i64 = days.iter().map(|day| day.received_sat).sum();
+    let most = days.iter().map(|day| day.most_running).max().unwrap_or(0);
+    let running = days.last().map_or(0, |day| day.running);
+    let (earned, received) = (Cell::signed_sat(earned).text, Cell::signed_sat(received).text);
+    let revenue = format!("{earned} earned and {received} received in {} days.", days.len());
+    let occupancy = format!("{running} leases run now; at most {most} did in these days.");
+    let numbers = |columns: &[&'static str], cells: fn(&Day) -> Vec<Cell>| Table {
+        title: String::new(),
+        columns: columns.to_vec(),
+        rows: days.iter().rev().map(cells).collect(),
+        empty: "",
+    };
+    Ok(vec![
+        Plot {
+            title: "Revenue, satoshis a day",
+            svg: plot::draw(Kind::Bars, &points(|day| day.earned_sat), &revenue)?,
+            lead: revenue,
+            numbers: numbers(&["Day", "Earned", "Received"], |day| {
+                let sat = Cell::signed_sat;
+                vec![Cell::text(&day.day), sat(day.earned_sat), sat(day.received_sat)]
+            }),
+        },
+        Plot {
+            title: "Leases running, the most a day",
+            svg: plot::draw(Kind::Steps, &points(|day| day.most_running), &occupancy)?,
+            lead: occupancy,
+            numbers: numbers(&["Day", "The most", "At its end"], |day| {
+                let number = |number: i64| Cell::number(number);
+                vec![Cell::text(&day.day), number(day.most_running), number(day.running)]
+            }),
+        },
+    ])
+}
+
+fn leases(seen: &Overview) -> Vec<(String, Cell)> {
+    let states = seen.leases.as_object().into_iter().flatten();
+    let link = |(state, n): (&String, &serde_json::Value)| {
+        (state.clone(), Cell::link(format!("/operator/leases?state={state}"), n))
+    };
+    states.map(link).collect()
+}
+
+/// What each place of money means.
+const MEANINGS: [(&str, &str); 9] = [
+    ("received_sat", "Received: came and counts"),
+    ("lost_sat", "Lost: reversed after it had been paid out"),
+    ("held_sat", "Held: waits for more money, or for a unit"),
+    ("prepaid_sat", "Prepaid: time that has not elapsed"),
+    ("earned_sat", "Earned: time that elapsed, and what is kept"),
+    ("refundable_sat", "Refundable: can go back"),
+    ("refunded_sat", "Refunded: went back"),
+    ("dust_sat", "Dust: too little to go back"),
+    ("unallocated_sat", "Unallocated: found no lease"),
+];
+
+fn money(seen: &Overview) -> Table {
+    let rows = MEANINGS
+        .iter()
+        .map(|(key, means)| vec![Cell::text(means), Cell::signed_sat(of_money(seen, key))]);
+    Table {
+        title: "Money".into(),
+        columns: vec!["Where", "How much"],
+        rows: rows.collect(),
+        empty: "",
+    }
+}
+
+fn ending(seen: &Overview) -> Table {
+    let rows = seen.ending_soon.iter().map(|lease| {
+        vec![
+            Cell::id("leases", &lease.id),
+            Cell::text(&lease.resource),
+            Cell::text(lease.unit.clone().unwrap_or_default()),
+            Cell::some(lease.ends_at, Cell::time),
+        ]
+    });
+    Table {
+        title: "Leases ending within a day".into(),
+        columns: vec!["Lease", "Resource", "Unit", "Ends"],
+        rows: rows.collect(),
+        empty: "None does.",
+    }
+}
+
+fn failing(seen: &Overview) -> Table {
+    let rows = seen.failing.iter().map(|action| {
+        vec![
+            Cell::id("leases", &action.lease),
+            Cell::text(&action.action),
+            Cell::badge(if action.waits { "failed" } else { "failing" }),
+            Cell::text(action.failure.clone().unwrap_or_default()),
+        ]
+    });
+    Table {
+        title: "Failed and stuck".into(),
+        columns: vec!["Lease", "Was to", "State", "What was said"],
+        rows: rows.collect(),
+        empty: "Nothing failed.",
+    }
+}
+
+fn payouts(seen: &Overview) -> Table {
+    let rows = seen.payouts.iter().map(|owed| {
+        let to = format!("/operator/payouts?state={}", owed.state);
+        vec![Cell::link(to, &owed.state), Cell::number(owed.count), Cell::sat(owed.amount_sat)]
+    });
+    Table {
+        title: "Payouts".into(),
+        columns: vec!["State", "How many", "Together"],
+        rows: rows.collect(),
+        empty: "Nothing was ever owed.",
+    }
+}
+
+fn server(seen: &Overview) -> Vec<(String, Cell)> {
+    let node = &seen.node;
+    let mut rows = vec![
+        ("Node".to_owned(), Cell::badge(node.state)),
+        ("Version".to_owned(), Cell::text(node.version.clone().unwrap_or_default())),
+        ("Tip".to_owned(), Cell::text(format!("height {}, {} behind", node.height, node.tip_lag))),
+        ("Followed".to_owned(), Cell::some(node.followed_at, Cell::time)),
+        ("Wallet for payouts".to_owned(), Cell::badge(node.wallet)),
+        (
+            "Database".to_owned(),
+            Cell::text(format!("{}, schema {}", seen.database.kind, seen.database.schema)),
+        ),
+        ("Events".to_owned(), Cell::link("/operator/events", seen.database.last_seq)),
+        (
+            "Messages waiting".to_owned(),
+            Cell::link("/operator/deliveries", seen.deliveries_pending),
+        ),
+        ("Provisioners".to_owned(), Cell::text(format!("{} actions wait", seen.actions_waiting))),
+    ];
+    for gap in &seen.gaps {
+        let issues = if gap.issues { "" } else { ", old" };
+        let text = format!("{} needed, next index {}{issues}", gap.gap_limit, gap.next_index);
+        rows.push((format!("Gap limit, keychain {}", gap.keychain), Cell::text(text)));
+    }
+    rows
+}

@@ -1,0 +1,55 @@
+//! The box at the top of every page of operators. By POST, so that what somebody pastes into it by
+//! mistake is in no address and no log.
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::post;
+
+use super::blocks::{Asked, Asking, Sent, place_of};
+use super::{Cell, ListPage, Visitor};
+use crate::app::look::{self, Found, Listing};
+use crate::http::HttpState;
+use crate::http::json::Query;
+use crate::http::pages::problem::Wrong;
+
+pub(super) fn router() -> Router<HttpState> {
+    Router::new().route("/operator/search", post(search))
+}
+
+/// The page of what was found.
+fn page_of(found: &Found) -> String {
+    match (found.kind, place_of(&found.id)) {
+        (_, Some(place)) => format!("/operator/{place}/{}", found.id),
+        ("resource", _) => format!("/operator/catalog/{}", found.id),
+        ("key", _) => format!("/operator/keys/{}", found.id),
+        // An action is shown with its lease.
+        _ => {
+            let url = found.url.as_deref().unwrap_or_default();
+            format!("/operator/leases/{}", url.rsplit('=').next().unwrap_or_default())
+        }
+    }
+}
+
+async fn search(
+    State(state): State<HttpState>,
+    visitor: Visitor,
+    sent: Sent,
+) -> Result<Response, Wrong> {
+    let text = sent.get("q");
+    let found = look::search(&state.db, text).await?;
+    if let [one] = found.as_slice() {
+        return Ok(Redirect::to(&page_of(one)).into_response());
+    }
+    let mut page = ListPage::new(&state, &visitor, ("/operator/search", "Found"));
+    page.lead = match (look::is_secret(text), found.is_empty()) {
+        (true, _) => "That is a secret. It was not looked for; keep it to yourself.",
+        (false, true) => "Nothing has this id, address or txid. Names are not looked for.",
+        (false, false) => "",
+    };
+    let nothing: Asking = Query(std::collections::HashMap::new());
+    let listing = Listing { rows: found, next: None };
+    Ok(page.show(&Asked::new(nothing), &["What", "Id"], listing, |found| {
+        vec![Cell::text(&found.label), Cell { to: Some(page_of(&found)), ..Cell::code(&found.id) }]
+    }))
+}

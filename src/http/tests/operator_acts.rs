@@ -1,0 +1,188 @@
+//! What operators do on pages: after a question, with the scope for it, and as the API does it.
+
+use std::sync::Arc;
+
+use super::desk::{Desk, at_desk, at_desk_with, text};
+use super::operators::{page, send, signed_in};
+use crate::domain::keychain::Branch;
+use crate::domain::resource::tests::gpu;
+
+async fn state(desk: &Desk, lease: &str) -> String {
+    let body = desk.get(&format!("/v1/leases/{lease}")).await.must(200).body;
+    text(&body, "/state").to_owned()
+}
+
+#[test]
+fn a_lease_is_suspended_resumed_and_revoked_after_a_question_each() {
+    at_desk(async |mut desk| {
+        let cookie = signed_in(&desk, "read manage", 1).await;
+        let created = desk.lease().await;
+        desk.pay(&created, 1000).await;
+        let id = text(&created, "/lease/id").to_owned();
+        let path = format!("/operator/leases/{id}");
+        for (act, before, after) in [
+            ("suspend", "active", "suspended"),
+            ("resume", "suspended", "active"),
+            ("revoke", "active", "ended"),
+        ] {
+            let one = page(&desk, &cookie, &path).await.must(200).text;
+            assert!(one.contains(&format!("href=\"{path}/{act}\"")), "{act}: {one}");
+            let ask = page(&desk, &cookie, &format!("{path}/{act}")).await.must(200).text;
+            assert!(ask.contains(&format!("action=\"{path}/{act}\"")), "{ask}");
+            assert_eq!(state(&desk, &id).await, before);
+            let answer = send(&desk, &cookie, &format!("{path}/{act}"), "").await.must(303);
+            assert_eq!(answer.header("location"), path);
+            assert_eq!(state(&desk, &id).await, after);
+        }
+        let one = page(&desk, &cookie, &path).await.must(200).text;
+        for what in
+            ["lease.suspended", "lease.suspend<", "lease.revoke<", "by akey_", "payment.seen"]
+        {
+            assert!(one.contains(what), "{what}: {one}");
+        }
+        let refused = send(&desk, &cookie, &format!("{path}/suspend"), "").await.must(409);
+        assert!(refused.text.contains("Not as it is now"), "{}", refused.text);
+        send(&desk, &cookie, &format!("{path}/explode"), "").await.must(404);
+        page(&desk, &cookie, "/operator/leases/lse_x").await.must(404);
+    });
+}
+
+#[test]
+fn what_a_key_may_not_do_is_not_offered_and_is_refused() {
+    at_desk(async |mut desk| {
+        let reader = signed_in(&desk, "read", 1).await;
+        let manager = signed_in(&desk, "read manage", 2).await;
+        let created = desk.lease().await;
+        desk.pay(&created, 1000).await;
+        let id = text(&created, "/lease/id").to_owned();
+        let lease = format!("/operator/leases/{id}");
+        for (path, act) in [(lease.as_str(), "suspend"), ("/operator/catalog/gpu-small", "pause")] {
+            let act = format!("{path}/{act}");
+            assert!(!page(&desk, &reader, path).await.must(200).text.contains(&act));
+            page(&desk, &reader, &act).await.must(403);
+            let answer = send(&desk, &reader, &act, "").await.must(403);
+            assert!(answer.text.contains("lacks the scope manage"), "{}", answer.text);
+            assert!(page(&desk, &manager, path).await.must(200).text.contains(&act));
+        }
+        assert_eq!(state(&desk, &id).await, "active");
+        for path in ["/operator/keys", "/operator/keys/new", "/operator/webhooks/new"] {
+            page(&desk, &manager, path).await.must(403);
+        }
+        assert!(!page(&desk, &manager, "/operator").await.text.contains("/operator/keys"));
+        send(&desk, &manager, "/operator/keys/new", "name=x&scope.admin=1&nonce=1").await.must(403);
+        send(&desk, &manager, "/operator/catalog/apply", "file=x").await.must(403);
+    });
+}
+
+#[test]
+fn a_key_is_made_once_however_often_its_form_is_sent_and_shown_then_only() {
+    at_desk(async |desk| {
+        let cookie = signed_in(&desk, "read admin", 1).await;
+        let form = "name=Shop&scope.read=1&scope.manage=1&nonce=abcdefghijklmnopqrstuvwxyz";
+        let shown = |html: &str| {
+            let at = html.find("key_").expect("a key");
+            html[at..at + 56].to_owned()
+        };
+        let first = send(&desk, &cookie, "/operator/keys/new", form).await.must(200).text;
+        let again = send(&desk, &cookie, "/operator/keys/new", form).await.must(200).text;
+        let key = shown(&first);
+        assert_eq!(shown(&again), key);
+        desk.call("GET", "/v1/admin/leases").bearer(&key).send().await.must(200);
+        let list = page(&desk, &cookie, "/operator/keys").await.must(200).text;
+        assert_eq!(list.matches("Shop").count(), 1);
+        assert!(!list.contains(&key) && list.contains("read, manage"), "{list}");
+        let wrong =
+            send(&desk, &cookie, "/operator/keys/new", "name=&nonce=abcdefghijklmnopq").await;
+        assert!(wrong.must(422).text.contains("give some of read, manage, payout, admin"));
+    });
+}
+
+#[test]
+fn an_endpoint_is_made_tried_and_deleted_and_its_secret_shown_once() {
+    at_desk(async |desk| {
+        let cookie = signed_in(&desk, "read manage admin", 1).await;
+        let form = "url=https%3A%2F%2Fexample.org%2Fhook&types=payment.*+lease.ended\
+                    &nonce=abcdefghijklmnopqrstuvwxyz";
+        let new = "/operator/webhooks/new";
+        let shown = send(&desk, &cookie, new, form).await.must(200).text;
+        assert!(shown.contains("whsec_"), "{shown}");
+        let list = page(&desk, &cookie, "/operator/webhooks").await.must(200).text;
+        assert!(list.contains("payment.*, lease.ended") && !list.contains("whsec_"), "{list}");
+        let path =
+            list.split('"').find(|part| part.starts_with("/operator/webhooks/whk_")).unwrap();
+        for act in ["test", "pause", "resume", "delete"] {
+            page(&desk, &cookie, &format!("{path}/{act}")).await.must(200);
+            send(&desk, &cookie, &format!("{path}/{act}"), "").await.must(303);
+        }
+        page(&desk, &cookie, path).await.must(404);
+        let wrong = send(&desk, &cookie, new, "url=ftp%3A%2F%2Fx&nonce=abcdefghijklmnopq").await;
+        assert!(wrong.must(422).text.contains("role=\"alert\""));
+    });
+}
+
+#[test]
+fn money_that_found_no_lease_is_given_to_one_or_back() {
+    at_desk(async |mut desk| {
+        let cookie = signed_in(&desk, "read manage", 1).await;
+        let script = |index: u32| desk.rig.shop.keychain.script(Branch::External, index);
+        let loose = [script(5), script(6)];
+        desk.rig.pay(&loose.map(|script| (script, 1000)));
+        desk.rig.chain.mine_pending();
+        desk.rig.round().await;
+        let inbox = "/operator/payments?inbox=only+money+that+found+no+lease";
+        let list = page(&desk, &cookie, inbox).await.must(200).text;
+        let found = list.split('"').filter(|part| part.starts_with("/operator/payments/pay_"));
+        let [first, second] = found.collect::<Vec<_>>()[..] else { panic!("{list}") };
+        assert!(page(&desk, &cookie, "/operator").await.text.contains("2,000 sat found no lease"));
+        let wrong = send(&desk, &cookie, &format!("{first}/assign"), "lease=lse_x").await.must(422);
+        assert!(wrong.text.contains("this is no lease id") && wrong.text.contains("lse_x"));
+        let lease = desk.lease().await;
+        let id = text(&lease, "/lease/id");
+        let given = format!("lease={id}");
+        send(&desk, &cookie, &format!("{first}/assign"), &given).await.must(303);
+        assert!(page(&desk, &cookie, first).await.must(200).text.contains(id));
+        let own = text(&lease, "/invoice/address");
+        let wrong =
+            send(&desk, &cookie, &format!("{second}/refund"), &format!("address={own}")).await;
+        wrong.must(422);
+        let back = "address=bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
+        send(&desk, &cookie, &format!("{second}/refund"), back).await.must(303);
+        assert!(page(&desk, &cookie, second).await.text.contains("refundable"));
+    });
+}
+
+#[test]
+fn the_difference_to_the_file_is_shown_and_applied_unless_the_file_changed_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("catalog.toml");
+    let place: Arc<std::path::Path> = file.as_path().into();
+    at_desk_with(
+        gpu(),
+        |state| state.catalog = place.clone(),
+        async |desk| {
+            let cookie = signed_in(&desk, "read manage admin", 1).await;
+            let list = async || page(&desk, &cookie, "/operator/catalog").await.must(200).text;
+            std::fs::write(&file, "[[resource]]\nid = 5\n").unwrap();
+            assert!(list().await.contains("The file cannot be read"));
+            let catalog = "[[resource]]\nid = \"mirror\"\naccess = \"shared\"\n\
+            price = { sat = 50, per = \"1d\" }\nmin_duration = \"1h\"\nmax_duration = \"30d\"\n";
+            std::fs::write(&file, catalog).unwrap();
+            let shown = list().await;
+            assert!(shown.contains(">added<") && shown.contains(">retired<"), "{shown}");
+            let (key, _) = desk.operator("read", 2).await;
+            let call = desk.call("GET", "/v1/admin/catalog/difference").bearer(&key);
+            assert_eq!(call.send().await.must(200).body["changes"].as_array().unwrap().len(), 2);
+            let ask = page(&desk, &cookie, "/operator/catalog/apply").await.must(200).text;
+            let seen = ask.split("name=\"file\" value=\"").nth(1).unwrap()[..64].to_owned();
+            let form = format!("file={seen}");
+            std::fs::write(&file, catalog.replace("50", "60")).unwrap();
+            send(&desk, &cookie, "/operator/catalog/apply", &form).await.must(409);
+            assert!(list().await.contains(">added<"));
+            std::fs::write(&file, catalog).unwrap();
+            send(&desk, &cookie, "/operator/catalog/apply", &form).await.must(303);
+            assert!(list().await.contains("the file is in force"));
+            send(&desk, &cookie, "/operator/catalog/mirror/pause", "").await.must(303);
+            assert!(list().await.contains(">paused<"));
+        },
+    );
+}
