@@ -226,7 +226,10 @@ async fn held(
     let payouts = held::payouts(&state.db, &row.claim, MOST_PAYOUTS).await?;
     let of_this = payouts.iter().filter(|payout| payout.subject == view.id);
     Ok(Some(Held {
-        access: lines(held::access(&state.db, row).await?),
+        access: match view.state {
+            LeaseState::Active => lines(held::access(&state.db, row).await?),
+            _ => Vec::new(),
+        },
         refund_address: claim.and_then(|claim| claim.refund_address),
         refunds: of_this.map(Into::into).collect(),
         unsaved: !was_shown(state, headers, &token),
