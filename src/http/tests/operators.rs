@@ -4,6 +4,7 @@ use super::desk::{Answer, Desk, at_desk, at_desk_with};
 use super::pages::over_https;
 use crate::domain::resource::tests::gpu;
 use crate::http::limits::Limits;
+use crate::worker::housekeeping;
 
 pub(super) const OWN: (&str, &str) = ("sec-fetch-site", "same-origin");
 
@@ -133,6 +134,10 @@ fn a_session_ends_with_its_key_with_twelve_hours_and_where_one_signs_out() {
         }
         desk.rig.clock.advance_s(12 * 3600);
         assert!(!is_in(&desk, &stranger).await);
+        housekeeping::step(&desk.rig.db, &desk.state.clock).await.unwrap();
+        let mut conn = desk.rig.db.read().await.unwrap();
+        let kept = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM operator_session");
+        assert_eq!(kept.fetch_one(&mut conn).await.unwrap(), 0);
     });
 }
 

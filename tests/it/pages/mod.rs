@@ -1,6 +1,7 @@
 //! The pages in a real browser, as customers see and touch them.
 
 mod live;
+mod operators;
 mod quality;
 mod shots;
 mod tour;

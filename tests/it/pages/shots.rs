@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::harness::browser::Browser;
 
 use super::customers;
+use super::operators::{desk_tour, lived_in};
 use super::tour::tour;
 
 #[test]
@@ -14,7 +15,7 @@ fn every_page_has_its_picture_taken() {
     std::fs::create_dir_all(&folder).expect("the folder can be made");
     customers(|shop| {
         let browser = Browser::start();
-        tour(shop, &browser, &mut |browser, stop| {
+        let mut take = |browser: &Browser, stop: &str| {
             for (look, width, dark) in
                 [("light", 900, false), ("dark", 900, true), ("phone", 360, false)]
             {
@@ -25,6 +26,9 @@ fn every_page_has_its_picture_taken() {
             }
             browser.set_width(900);
             browser.set_dark(false);
-        });
+        };
+        tour(shop, &browser, &mut take);
+        lived_in(shop, &browser);
+        desk_tour(shop, &browser, &mut take);
     });
 }

@@ -9,7 +9,7 @@ use crate::harness::wait::until;
 use super::{KEY, ask, at_checkout, customers, lease_of, send};
 
 const TAB: char = '\u{E004}';
-const ENTER: char = '\u{E007}';
+pub(super) const ENTER: char = '\u{E007}';
 const RIGHT: char = '\u{E014}';
 const SPACE: char = ' ';
 
@@ -95,7 +95,7 @@ fn a_customer_goes_the_whole_way_without_scripts() {
 }
 
 /// Presses Tab until the element with this id has the focus.
-fn reach(browser: &Browser, id: &str) {
+pub(super) fn reach(browser: &Browser, id: &str) {
     for _ in 0..40 {
         if browser.run("return document.activeElement.id") == id {
             let outline = "return getComputedStyle(document.activeElement).outlineStyle";

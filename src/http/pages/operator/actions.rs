@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 
-use super::blocks::{Asked, Asking, resources};
+use super::asked::{Asked, Asking, resources};
 use super::{Cell, Filter, ListPage, Table, Visitor, When};
 use crate::app::look::{self, ActionFilter};
 use crate::db::action::ActionRow;

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 
-use super::blocks::{Asked, Asking};
+use super::asked::{Asked, Asking};
 use super::{Cell, ListPage, Visitor};
 use crate::app::look;
 use crate::http::HttpState;

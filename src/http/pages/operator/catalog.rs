@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
-use super::blocks::{Sent, nothing};
+use super::asked::{Sent, nothing};
 use super::{Button, Cell, DetailPage, FormPage, Table, Visitor, When};
 use crate::app::apply_catalog::{ApplyCatalog, Change, Fate};
 use crate::app::look::{self, Part};

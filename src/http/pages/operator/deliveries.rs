@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
-use super::blocks::{Asked, Asking};
+use super::asked::{Asked, Asking};
 use super::{Button, Cell, DetailPage, FormPage, ListPage, Table, Visitor};
 use crate::app::look::{self, DeliveryFilter};
 use crate::app::view_webhook::{self, DeliveryView};

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 
-use super::blocks::{Asked, Asking, resources};
+use super::asked::{Asked, Asking, resources};
 use super::{Cell, DetailPage, Filter, ListPage, Table, Visitor, When};
 use crate::app::look::{self, Filter as Which};
 use crate::app::{read, view};

@@ -6,7 +6,8 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
-use super::blocks::{Asked, Asking, SecretPage, Sent};
+use super::asked::{Asked, Asking, Sent};
+use super::blocks::SecretPage;
 use super::{Button, Cell, DetailPage, FormPage, Input, ListPage, Visitor, When};
 use crate::app::api_keys::RevokeKey;
 use crate::app::{look, random_128};

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
-use super::blocks::{Asked, Asking, nothing, resources};
+use super::asked::{Asked, Asking, nothing, resources};
 use super::{Button, Cell, DetailPage, Filter, FormPage, ListPage, Table, Visitor, When};
 use crate::app::act_on_lease::{ActOnLease, Action};
 use crate::app::look::{self, Filter as Which};

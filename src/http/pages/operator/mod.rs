@@ -3,9 +3,11 @@
 //! once more on a page of its own.
 
 mod actions;
+mod asked;
 mod blocks;
 mod books;
 mod catalog;
+mod cells;
 mod deliveries;
 mod events;
 mod invoices;
@@ -22,7 +24,9 @@ mod webhooks;
 use axum::Router;
 
 use crate::http::HttpState;
-use blocks::{Button, Cell, DetailPage, Filter, FormPage, Input, ListPage, Table, When};
+use asked::Filter;
+use blocks::{Button, DetailPage, FormPage, Input, ListPage};
+use cells::{Cell, Table, When};
 use session::Visitor;
 
 /// Where all of it is.

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
-use super::blocks::{Asked, Asking, Sent, nothing, resources};
+use super::asked::{Asked, Asking, Sent, nothing, resources};
 use super::{Button, Cell, DetailPage, Filter, FormPage, Input, ListPage, Table, Visitor, When};
 use crate::app::look::{self, PaymentFilter};
 use crate::app::operate::{AssignPayment, RefundPayment};

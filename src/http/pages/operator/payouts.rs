@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 
-use super::blocks::{Asked, Asking, resources};
+use super::asked::{Asked, Asking, resources};
 use super::{Button, Cell, DetailPage, Filter, ListPage, Table, Visitor, When};
 use crate::app::look::{self, PayoutFilter};
 use crate::app::view_payout::{self, BatchView};

@@ -4,17 +4,20 @@
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::post;
+use axum::routing::get;
 
-use super::blocks::{Asked, Asking, Sent, place_of};
-use super::{Cell, ListPage, Visitor};
+use super::asked::{Asked, Asking, Sent};
+use super::cells::place_of;
+use super::{Cell, HOME, ListPage, Visitor};
 use crate::app::look::{self, Found, Listing};
 use crate::http::HttpState;
 use crate::http::json::Query;
 use crate::http::pages::problem::Wrong;
 
 pub(super) fn router() -> Router<HttpState> {
-    Router::new().route("/operator/search", post(search))
+    // Who comes back to it by its address begins again.
+    let again = get(async || Redirect::to(HOME));
+    Router::new().route("/operator/search", again.post(search))
 }
 
 /// The page of what was found.
@@ -47,6 +50,7 @@ async fn search(
         (false, true) => "Nothing has this id, address or txid. Names are not looked for.",
         (false, false) => "",
     };
+    page.empty("");
     let nothing: Asking = Query(std::collections::HashMap::new());
     let listing = Listing { rows: found, next: None };
     Ok(page.show(&Asked::new(nothing), &["What", "Id"], listing, |found| {

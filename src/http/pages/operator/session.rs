@@ -11,7 +11,8 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 
 use super::HOME;
-use super::blocks::{Desk, Sent};
+use super::asked::Sent;
+use super::blocks::Desk;
 use crate::app::sign_in::{SignIn, SignOut, VALID_S, signed_in};
 use crate::app::{Code, Refusal};
 use crate::domain::bearer::{Bearer, token_hash};

@@ -5,7 +5,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
-use super::blocks::{Asked, Asking, SecretPage, Sent, nothing};
+use super::asked::{Asked, Asking, Sent, nothing};
+use super::blocks::SecretPage;
 use super::keys::{idempotency, nonce};
 use super::{Button, Cell, DetailPage, FormPage, Input, ListPage, Visitor, When};
 use crate::app::Refusal;

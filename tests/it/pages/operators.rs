@@ -1,0 +1,199 @@
+//! The pages of operators in a real browser: each of them looked at, and what is done there, by
+//! keyboard alone and without scripts.
+
+use crate::harness::browser::Browser;
+use crate::harness::daemon::{Rented, Shop};
+use crate::harness::peers::left_out;
+
+use super::customers;
+use super::quality::mistakes;
+use super::way::{ENTER, reach};
+
+fn admin_key(shop: &Shop) -> String {
+    let key = std::fs::read_to_string(shop.folder().join("admin.key")).expect("it was written");
+    key.trim().to_owned()
+}
+
+fn sign_in(shop: &Shop, browser: &Browser) {
+    browser.go(&format!("{}/operator", shop.url()));
+    browser.fill("key", &admin_key(shop));
+    browser.click("//button[text()='Sign in']");
+    browser.shows("Revenue");
+}
+
+/// A lease that runs.
+fn running(shop: &Shop) -> Rented {
+    let rented = shop.rent("shared", 36_000);
+    shop.node.send(&rented.address, rented.amount_sat);
+    shop.node.mine(2);
+    shop.lease_until("it to run", &rented.lease, |lease| lease["state"] == "active");
+    rented
+}
+
+/// Past every page; where there is one thing to look at, at the first of it.
+pub(super) fn desk_tour(shop: &Shop, browser: &Browser, look: &mut dyn FnMut(&Browser, &str)) {
+    let go = |path: &str| browser.go(&format!("{}{path}", shop.url()));
+    go("/operator/leases");
+    look(browser, "operator-sign-in");
+    browser.fill("key", "key_none");
+    browser.click("//button[text()='Sign in']");
+    browser.shows("an API key begins with key_");
+    look(browser, "operator-sign-in-wrong");
+    sign_in(shop, browser);
+    look(browser, "operator-overview");
+    for (list, detail) in [
+        ("leases", "leases/lse_"),
+        ("invoices", "invoices/inv_"),
+        ("payments", "payments/pay_"),
+        ("payouts", "payouts/pyt_"),
+        ("actions", ""),
+        ("catalog", "catalog/"),
+        ("events", "events/evt_"),
+        ("webhooks", "webhooks/whk_"),
+        ("deliveries", ""),
+        ("ledger", ""),
+        ("audit-log", ""),
+        ("keys", "keys/akey_"),
+        ("batches", ""),
+        ("session", ""),
+    ] {
+        go(&format!("/operator/{list}"));
+        look(browser, &format!("operator-{list}"));
+        if !detail.is_empty() {
+            browser.click(&format!("//td//a[starts-with(@href, '/operator/{detail}')]"));
+            browser.shows(if list == "catalog" { "Its terms" } else { "" });
+            look(browser, &format!("operator-{list}-one"));
+        }
+    }
+    for form in ["keys/new", "webhooks/new", "catalog/box/pause"] {
+        go(&format!("/operator/{form}"));
+        look(browser, &format!("operator-{}", form.replace('/', "-")));
+    }
+    browser.fill("q", "nothing");
+    browser.click("//form[@role='search']//button");
+    browser.shows("Nothing has this id");
+    look(browser, "operator-search");
+    go("/operator/leases/lse_none");
+    look(browser, "operator-not-found");
+}
+
+/// Something is in every list about money; nobody is signed in.
+pub(super) fn lived_in(shop: &Shop, browser: &Browser) {
+    let rented = running(shop);
+    running(shop);
+    sign_in(shop, browser);
+    browser.go(&format!("{}/operator/leases/{}/revoke", shop.url(), rented.lease));
+    browser.click("//main//button[text()='Revoke']");
+    browser.shows("lease.ended");
+    browser.go(&format!("{}/operator/webhooks/new", shop.url()));
+    browser.fill("url", "https://hooks.example/x");
+    browser.click("//button[text()='Make it']");
+    browser.shows("whsec_");
+    browser.go(&format!("{}/operator/session", shop.url()));
+    browser.click("//button[text()='Sign out']");
+    browser.shows("For operators");
+}
+
+#[test]
+fn every_page_of_operators_is_readable_for_all_and_keeps_secrets_out_of_addresses_and_logs() {
+    if left_out("browser") || left_out("tidy") {
+        return;
+    }
+    customers(|shop| {
+        shop.stop();
+        shop.variables.push(("LEASEHOLD_LOG", "trace".into()));
+        shop.start();
+        let browser = Browser::start();
+        lived_in(shop, &browser);
+        browser.complaints();
+        let (mut wrong, mut stops) = (Vec::new(), 0);
+        desk_tour(shop, &browser, &mut |browser, stop| {
+            stops += 1;
+            wrong.extend(mistakes(browser, stop));
+            // A wrong key and a page that is not there are no 200.
+            let told = browser.complaints().into_iter();
+            let told =
+                told.filter(|line| !line.contains("/lse_none") && !line.contains("/sign-in"));
+            wrong.extend(told.map(|line| format!("{stop}: {line}")));
+        });
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        assert!(stops > 25, "{stops}");
+        let key = admin_key(shop);
+        for (url, _) in browser.requests() {
+            assert!(
+                !url.contains(&key) && !url.contains("ops_") && !url.contains("whsec_"),
+                "{url}"
+            );
+        }
+        let log = shop.log();
+        assert!(
+            !log.contains(&key) && !log.contains("ops_") && !log.contains("whsec_"),
+            "a secret"
+        );
+    });
+}
+
+#[test]
+fn a_lease_is_found_and_suspended_by_keyboard_alone() {
+    if left_out("browser") {
+        return;
+    }
+    customers(|shop| {
+        let lease = running(shop).lease;
+        let browser = Browser::start();
+        let enter = || browser.press(&ENTER.to_string());
+        browser.go(&format!("{}/operator", shop.url()));
+        reach(&browser, "key");
+        browser.press(&admin_key(shop));
+        enter();
+        browser.shows("Revenue");
+        reach(&browser, "q");
+        browser.press(&lease);
+        enter();
+        browser.shows("What happened");
+        let name = |text: &str| {
+            let all = "[...document.querySelectorAll('main a, main button')]";
+            browser.run(&format!("{all}.find(one => one.textContent === '{text}').id = 'here'"));
+        };
+        name("Suspend");
+        reach(&browser, "here");
+        enter();
+        browser.shows("Suspend this lease?");
+        name("Suspend");
+        reach(&browser, "here");
+        enter();
+        browser.shows("lease.suspended");
+        shop.lease_until("it to stand still", &lease, |lease| lease["state"] == "suspended");
+    });
+}
+
+#[test]
+fn an_operator_works_without_scripts_and_signs_out_everywhere() {
+    if left_out("browser") {
+        return;
+    }
+    customers(|shop| {
+        let rented = running(shop);
+        let (browser, other) = (Browser::without_scripts(), Browser::start());
+        sign_in(shop, &browser);
+        sign_in(shop, &other);
+        browser.fill("q", &rented.address);
+        browser.click("//form[@role='search']//button");
+        browser.shows("its lease of shared");
+        browser.click("//td//a[starts-with(@href, '/operator/leases/')]");
+        browser.shows("What happened");
+        for (act, then) in
+            [("Suspend", "lease.suspended"), ("Resume", "lease.resumed"), ("Revoke", "lease.ended")]
+        {
+            browser.click(&format!("//a[text()='{act}']"));
+            browser.shows(&format!("{act} this lease?"));
+            browser.click(&format!("//main//form[@action]//button[text()='{act}']"));
+            browser.shows(then);
+        }
+        browser.go(&format!("{}/operator/session", shop.url()));
+        browser.click("//button[starts-with(text(), 'Sign out in every browser')]");
+        browser.shows("For operators");
+        other.reload();
+        other.shows("For operators");
+    });
+}
