@@ -80,12 +80,13 @@ pub(super) fn mistakes(browser: &Browser, stop: &str) -> Vec<String> {
         }
     }
     browser.set_dark(false);
-    browser.set_width(360);
-    let wide = browser.run("return document.documentElement.scrollWidth");
-    if wide.as_u64().is_none_or(|wide| wide > 360) {
-        wrong.push(format!("{stop} is {wide} wide"));
+    for width in [360, 1100, 900] {
+        browser.set_width(width);
+        let wide = browser.run("return document.documentElement.scrollWidth");
+        if wide.as_u64().is_none_or(|wide| wide > width.into()) {
+            wrong.push(format!("{stop} is {wide} wide at {width}"));
+        }
     }
-    browser.set_width(900);
     let told = tidied(&source(browser));
     if !told.is_empty() {
         wrong.push(format!("{stop}: {told}"));

@@ -68,7 +68,7 @@ fn cells(row: &ActionRow) -> Vec<Cell> {
         Cell::badge(state(row)),
         Cell::id("leases", &row.subject),
         Cell::number(row.attempt),
-        Cell::text(row.failure.clone().unwrap_or_default()),
+        Cell::words(row.failure.clone().unwrap_or_default()),
         Cell::time(row.created_at),
     ]
 }

@@ -54,8 +54,8 @@ async fn audit_log(
             Cell::number(row.id),
             Cell::text(row.action),
             Cell::subject(&row.subject),
-            Cell::text(row.actor),
-            Cell::text(row.detail),
+            Cell::words(row.actor),
+            Cell::words(row.detail),
             Cell::time(row.happened_at),
         ]
     }))

@@ -11,7 +11,7 @@ pub(super) struct Cell {
     pub(super) text: String,
     /// Where it leads.
     pub(super) to: Option<String>,
-    /// `code`, `number`, or a badge with its mood.
+    /// `code`, `number`, `words`, or a badge with its mood.
     pub(super) class: &'static str,
     pub(super) time: Option<Moment>,
 }
@@ -62,6 +62,11 @@ const WARN: &[&str] = &[
 impl Cell {
     pub(super) fn text(text: impl ToString) -> Self {
         Self { text: text.to_string(), ..Self::default() }
+    }
+
+    /// Text that may hold long words, which are broken where need be.
+    pub(super) fn words(text: impl ToString) -> Self {
+        Self { class: "words", ..Self::text(text) }
     }
 
     pub(super) fn code(text: impl ToString) -> Self {

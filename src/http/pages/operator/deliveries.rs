@@ -52,7 +52,7 @@ async fn list(
             Cell::link(format!("/operator/events/{}", delivery.event), &delivery.kind),
             Cell::id("webhooks", &delivery.webhook),
             Cell::number(delivery.attempts),
-            Cell::text(answer(&delivery)),
+            Cell::words(answer(&delivery)),
             Cell::time(delivery.created_at),
         ]
     }))
@@ -94,7 +94,7 @@ async fn one(
             Cell::time(attempt.started_at),
             Cell::number(format!("{} ms", attempt.latency_ms)),
             Cell::some(attempt.response_status, Cell::number),
-            Cell::text(attempt.failure.clone().unwrap_or_default()),
+            Cell::words(attempt.failure.clone().unwrap_or_default()),
             Cell::code(&attempt.response),
         ]
     });

@@ -48,7 +48,7 @@ async fn list(
             Cell::link(format!("/operator/events/{}", event.id), event.seq),
             Cell::text(event.kind),
             Cell::subject(&event.subject),
-            Cell::text(look::words(&event.data)),
+            Cell::words(look::words(&event.data)),
             Cell::time(Timestamp::from_millis(event.at)),
         ]
     }))
@@ -70,7 +70,7 @@ async fn one(
     ];
     for (name, value) in event.data.as_object().into_iter().flatten() {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        page.facts.push(("Data", Cell::text(format!("{name}: {text}"))));
+        page.facts.push(("Data", Cell::words(format!("{name}: {text}"))));
     }
     Ok(page.show())
 }

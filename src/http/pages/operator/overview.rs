@@ -111,7 +111,7 @@ fn plots(days: &[Day]) -> Result<Vec<Plot>, Wrong> {
     let running = days.last().map_or(0, |day| day.running);
     let (earned, received) = (Cell::signed_sat(earned).text, Cell::signed_sat(received).text);
     let revenue = format!("{earned} earned and {received} received in {} days.", days.len());
-    let occupancy = format!("{running} leases run now; at most {most} did in these days.");
+    let occupancy = format!("Now: {running}. The most in {} days: {most}.", days.len());
     let numbers = |columns: &[&'static str], cells: fn(&Day) -> Vec<Cell>| Table {
         title: String::new(),
         columns: columns.to_vec(),
@@ -196,7 +196,7 @@ fn failing(seen: &Overview) -> Table {
             Cell::id("leases", &action.lease),
             Cell::text(&action.action),
             Cell::badge(if action.waits { "failed" } else { "failing" }),
-            Cell::text(action.failure.clone().unwrap_or_default()),
+            Cell::words(action.failure.clone().unwrap_or_default()),
         ]
     });
     Table {

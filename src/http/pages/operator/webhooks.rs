@@ -45,8 +45,8 @@ async fn list(
         vec![
             Cell::id("webhooks", &it.id),
             Cell::badge(&it.state),
-            Cell::text(&it.url),
-            Cell::text(types(&it)),
+            Cell::words(&it.url),
+            Cell::words(types(&it)),
             Cell::number(it.pending),
             Cell::time(it.created_at),
         ]
