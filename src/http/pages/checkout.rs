@@ -112,6 +112,7 @@ struct Checkout {
 struct Pay {
     qr: String,
     due: String,
+    due_sat: u64,
     due_btc: String,
     address: String,
     /// In groups of four, which people compare.
@@ -131,6 +132,7 @@ fn pay(view: &InvoiceView) -> Result<Pay, Problem> {
     Ok(Pay {
         qr: qr::svg(&link).map_err(|_| Problem::internal())?,
         due: sat_text(due_sat),
+        due_sat,
         due_btc: btc_text(due_sat),
         groups: groups(&view.address),
         address: view.address.clone(),

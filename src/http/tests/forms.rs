@@ -162,3 +162,22 @@ fn the_end_of_a_lease_is_an_event_for_calendars_with_a_reminder() {
         assert!(receipt.contains("1,000 sat") && receipt.contains("2 hours"), "{receipt}");
     });
 }
+
+#[test]
+fn without_a_rate_no_other_currency_is_named() {
+    at_desk_with(
+        gpu(),
+        |state| {
+            let rate = crate::domain::fiat::Rate::parse("EUR", "60000");
+            state.rate = tokio::sync::watch::channel(rate).1;
+        },
+        async |desk| {
+            let page = desk.get("/resources/gpu-small?time=2&unit=h").await.must(200).text;
+            assert!(page.contains("≈ 0.60 EUR") && page.contains("≈ 0.30 EUR"), "{page}");
+        },
+    );
+    at_desk(async |desk| {
+        let page = desk.get("/resources/gpu-small?time=2&unit=h").await.must(200).text;
+        assert!(!page.contains('≈'), "{page}");
+    });
+}
