@@ -101,6 +101,7 @@ struct Checkout {
     title: String,
     topup: bool,
     lease: String,
+    resource: String,
     /// `?to=…`, or nothing.
     query: String,
     /// The claim token was not shown yet.
@@ -244,6 +245,7 @@ pub(super) async fn checkout(
         cancels: token.is_some() && asks && view.payments.is_empty(),
         seq: view.seq,
         lease: view.lease,
+        resource: view.resource,
         query: to_query(Wanted::from_query(wanted).as_deref()),
         faucet: state.faucet,
         id,

@@ -132,7 +132,8 @@ fn an_unpaid_request_can_be_given_up_by_its_holder_alone() {
         assert!(sure.contains("Give this request up?"), "{sure}");
         send(&desk, &cancel, &mine, "").await.must(303);
         let after = desk.get(&page).await.must(200).text;
-        assert!(after.contains("Given up") && !after.contains("class=\"qr\""), "{after}");
+        assert!(after.contains("Given up") && after.contains("Ask for it again"), "{after}");
+        assert!(!after.contains("It counts with") && !after.contains("class=\"qr\""), "{after}");
     });
 }
 
