@@ -127,6 +127,7 @@ impl Desk {
             faucet: false,
             catalog: std::path::Path::new("catalog.toml").into(),
             look: Arc::default(),
+            rate: watch::channel(None).1,
         };
         set(&mut state);
         let router = http::router(state.clone(), Router::new());
