@@ -2,7 +2,7 @@
 //! from the request and never stored.
 
 use axum::Json;
-use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
@@ -16,8 +16,6 @@ use super::{HttpState, Problem};
 
 /// The header with which a caller can ask twice and create once.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
-/// The same for whoever makes one up.
-pub const IDEMPOTENCY_KEY_NAME: HeaderName = HeaderName::from_static(IDEMPOTENCY_KEY);
 
 /// A creating request.
 pub struct Creating {

@@ -69,7 +69,7 @@ fn what_a_key_may_not_do_is_not_offered_and_is_refused() {
             page(&desk, &manager, path).await.must(403);
         }
         assert!(!page(&desk, &manager, "/operator").await.text.contains("/operator/keys"));
-        send(&desk, &manager, "/operator/keys/new", "name=x&scope.admin=1&nonce=1").await.must(403);
+        send(&desk, &manager, "/operator/keys/new", "name=x&scope.admin=1&once=1").await.must(403);
         send(&desk, &manager, "/operator/catalog/apply", "file=x").await.must(403);
     });
 }
@@ -78,7 +78,7 @@ fn what_a_key_may_not_do_is_not_offered_and_is_refused() {
 fn a_key_is_made_once_however_often_its_form_is_sent_and_shown_then_only() {
     at_desk(async |desk| {
         let cookie = signed_in(&desk, "read admin", 1).await;
-        let form = "name=Shop&scope.read=1&scope.manage=1&nonce=abcdefghijklmnopqrstuvwxyz";
+        let form = "name=Shop&scope.read=1&scope.manage=1&once=abcdefghijklmnopqrstuvwxyz";
         let shown = |html: &str| {
             let at = html.find("key_").expect("a key");
             html[at..at + 56].to_owned()
@@ -92,7 +92,7 @@ fn a_key_is_made_once_however_often_its_form_is_sent_and_shown_then_only() {
         assert_eq!(list.matches("Shop").count(), 1);
         assert!(!list.contains(&key) && list.contains("read, manage"), "{list}");
         let wrong =
-            send(&desk, &cookie, "/operator/keys/new", "name=&nonce=abcdefghijklmnopq").await;
+            send(&desk, &cookie, "/operator/keys/new", "name=&once=abcdefghijklmnopq").await;
         assert!(wrong.must(422).text.contains("give some of read, manage, payout, admin"));
     });
 }
@@ -102,7 +102,7 @@ fn an_endpoint_is_made_tried_and_deleted_and_its_secret_shown_once() {
     at_desk(async |desk| {
         let cookie = signed_in(&desk, "read manage admin", 1).await;
         let form = "url=https%3A%2F%2Fexample.org%2Fhook&types=payment.*+lease.ended\
-                    &nonce=abcdefghijklmnopqrstuvwxyz";
+                    &once=abcdefghijklmnopqrstuvwxyz";
         let new = "/operator/webhooks/new";
         let shown = send(&desk, &cookie, new, form).await.must(200).text;
         assert!(shown.contains("whsec_"), "{shown}");
@@ -115,7 +115,7 @@ fn an_endpoint_is_made_tried_and_deleted_and_its_secret_shown_once() {
             send(&desk, &cookie, &format!("{path}/{act}"), "").await.must(303);
         }
         page(&desk, &cookie, path).await.must(404);
-        let wrong = send(&desk, &cookie, new, "url=ftp%3A%2F%2Fx&nonce=abcdefghijklmnopq").await;
+        let wrong = send(&desk, &cookie, new, "url=ftp%3A%2F%2Fx&once=abcdefghijklmnopq").await;
         assert!(wrong.must(422).text.contains("role=\"alert\""));
     });
 }

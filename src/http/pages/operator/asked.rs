@@ -1,14 +1,11 @@
-//! What a browser asks of the pages of operators: the address of a list, the fields of a form.
+//! What the address of a list asks for.
 
 use std::collections::HashMap;
-
-use axum::extract::{FromRequest, Request};
 
 use crate::app::look::{Part, catalog};
 use crate::app::{AppError, Code, Refusal};
 use crate::http::HttpState;
-use crate::http::json::{Form, Query};
-use crate::http::pages::problem::Wrong;
+use crate::http::json::Query;
 
 /// Rows of a page of a list.
 const ROWS: u32 = 50;
@@ -63,29 +60,6 @@ impl Asked {
     ) -> Filter {
         let choices = choices.iter().map(|choice| (*choice).to_owned()).collect();
         Filter { name, label, choices, value: self.owned(name).unwrap_or_default() }
-    }
-}
-
-/// What a form sent.
-pub(super) struct Sent(pub(super) HashMap<String, String>);
-
-impl<S: Send + Sync> FromRequest<S> for Sent {
-    type Rejection = Wrong;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Wrong> {
-        Ok(Self(Form::from_request(request, state).await?.0))
-    }
-}
-
-impl Sent {
-    pub(super) fn get(&self, name: &str) -> &str {
-        self.0.get(name).map(|text| text.trim()).unwrap_or_default()
-    }
-
-    /// The words whose boxes of `name` were ticked.
-    pub(super) fn ticked(&self, name: &str, words: &[&str]) -> Vec<String> {
-        let sent = words.iter().filter(|word| self.0.contains_key(&format!("{name}.{word}")));
-        sent.map(|word| (*word).to_owned()).collect()
     }
 }
 

@@ -1,8 +1,6 @@
 //! What the pages of operators are made of: a list, a detail page, a form that asks once more.
 //! Few templates; nouns only fill them.
 
-use std::collections::HashMap;
-
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -14,6 +12,7 @@ use crate::app::Code;
 use crate::app::look::Listing;
 use crate::domain::site::escaped;
 use crate::http::auth::Scope;
+use crate::http::pages::form::Sent;
 use crate::http::pages::problem::Wrong;
 use crate::http::pages::{Frame, render};
 use crate::http::{HttpState, Problem};
@@ -263,17 +262,13 @@ impl FormPage {
     }
 
     /// The form once more with what was wrong in it; what is no mistake of the form stays one.
-    pub(super) fn again(
-        mut self,
-        problem: Problem,
-        sent: &HashMap<String, String>,
-    ) -> Result<Response, Wrong> {
+    pub(super) fn again(mut self, problem: Problem, sent: &Sent) -> Result<Response, Wrong> {
         if !matches!(problem.code(), Code::InvalidRequest | Code::NotFound | Code::Conflict) {
             return Err(problem.into());
         }
         for input in &mut self.inputs {
             if input.boxes.is_empty() {
-                input.value = sent.get(input.name).cloned().unwrap_or_default();
+                input.value = sent.text(input.name).to_owned();
             }
         }
         self.problem = Some(problem.body().detail.clone());

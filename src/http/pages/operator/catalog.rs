@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
-use super::asked::{Sent, nothing};
+use super::asked::nothing;
 use super::{Button, Cell, DetailPage, FormPage, Table, Visitor, When};
 use crate::app::apply_catalog::{ApplyCatalog, Change, Fate};
 use crate::app::look::{self, Part};
@@ -20,6 +20,7 @@ use crate::http::HttpState;
 use crate::http::api::admin::catalog::File;
 use crate::http::auth::Scope;
 use crate::http::json::Path;
+use crate::http::pages::form::Sent;
 use crate::http::pages::frame::per;
 use crate::http::pages::problem::Wrong;
 
@@ -248,7 +249,7 @@ async fn apply(
 ) -> Result<Response, Wrong> {
     visitor.may(Scope::Admin)?;
     let file = File::read(&state).await?;
-    if sha256_hex(file.text.as_bytes()) != sent.get("file") {
+    if sha256_hex(file.text.as_bytes()) != sent.text("file") {
         let detail = "the file has changed since you looked at it; look at the difference again";
         return Err(Refusal::new(Code::Conflict, detail).into());
     }

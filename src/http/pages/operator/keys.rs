@@ -2,19 +2,18 @@
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
-use super::asked::{Asked, Asking, Sent};
+use super::asked::{Asked, Asking};
 use super::blocks::SecretPage;
 use super::{Button, Cell, DetailPage, FormPage, Input, ListPage, Visitor, When};
 use crate::app::api_keys::RevokeKey;
-use crate::app::{look, random_128};
-use crate::domain::ids::base32;
+use crate::app::look;
 use crate::http::api::admin::keys::make;
 use crate::http::auth::{SCOPES, Scope};
 use crate::http::json::Path;
+use crate::http::pages::form::{Sent, nonce};
 use crate::http::pages::problem::Wrong;
 use crate::http::{HttpState, Problem};
 
@@ -76,21 +75,10 @@ async fn one(
     Ok(page.show())
 }
 
-/// Sent with a form, so that sending it twice makes one thing.
-pub(super) fn nonce() -> String {
-    base32(&random_128())
-}
-
-/// The nonce that a form came with, as the API takes it.
-pub(super) fn idempotency(sent: &Sent) -> Result<HeaderMap, Problem> {
-    let value = HeaderValue::from_str(sent.get("nonce")).map_err(|_| Problem::internal())?;
-    Ok(HeaderMap::from_iter([(crate::http::create::IDEMPOTENCY_KEY_NAME, value)]))
-}
-
-fn form(state: &HttpState, visitor: &Visitor, nonce: String) -> FormPage {
+fn form(state: &HttpState, visitor: &Visitor) -> Result<FormPage, Problem> {
     let place = ("/operator/keys/new".to_owned(), LIST.0.to_owned());
     let mut page = FormPage::new(state, visitor, place, ("Make an API key", "Make it"));
-    page.hidden = vec![("nonce", nonce)];
+    page.hidden = vec![("once", nonce()?)];
     page.inputs = vec![
         Input::line("name", "Name", "For people: what uses it, or who."),
         Input {
@@ -103,12 +91,12 @@ fn form(state: &HttpState, visitor: &Visitor, nonce: String) -> FormPage {
             )
         },
     ];
-    page
+    Ok(page)
 }
 
 async fn new(State(state): State<HttpState>, visitor: Visitor) -> Result<Response, Wrong> {
     visitor.may(Scope::Admin)?;
-    Ok(form(&state, &visitor, nonce()).show())
+    Ok(form(&state, &visitor)?.show())
 }
 
 async fn create(
@@ -117,11 +105,11 @@ async fn create(
     sent: Sent,
 ) -> Result<Response, Wrong> {
     visitor.may(Scope::Admin)?;
-    let (name, scopes) = (sent.get("name").to_owned(), sent.ticked("scope", &SCOPES));
-    let headers = idempotency(&sent)?;
-    let body = format!("{name}\n{}", scopes.join(" "));
-    let asked = (&headers, body.as_bytes());
-    match make(&state, &visitor.operator, asked, name, &scopes).await {
+    let ticked = SCOPES.iter().filter(|scope| sent.some(&format!("scope.{scope}")).is_some());
+    let scopes: Vec<String> = ticked.map(|scope| (*scope).to_owned()).collect();
+    let (headers, body) = sent.once();
+    let name = sent.text("name").to_owned();
+    match make(&state, &visitor.operator, (&headers, &body), name, &scopes).await {
         Ok((key, token)) => {
             let words = (
                 "The new key",
@@ -131,9 +119,9 @@ async fn create(
             Ok(SecretPage::show(&state, &visitor, words, token, back))
         }
         Err(problem) => {
-            let mut page = form(&state, &visitor, nonce());
+            let mut page = form(&state, &visitor)?;
             page.inputs[1].value = scopes.join(" ");
-            page.again(problem, &sent.0)
+            page.again(problem, &sent)
         }
     }
 }

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
-use super::asked::{Asked, Asking, Sent, nothing, resources};
+use super::asked::{Asked, Asking, nothing, resources};
 use super::{Button, Cell, DetailPage, Filter, FormPage, Input, ListPage, Table, Visitor, When};
 use crate::app::look::{self, PaymentFilter};
 use crate::app::operate::{AssignPayment, RefundPayment};
@@ -15,6 +15,7 @@ use crate::domain::ids::LeaseId;
 use crate::http::api::leases::checked_address;
 use crate::http::auth::Scope;
 use crate::http::json::Path;
+use crate::http::pages::form::Sent;
 use crate::http::pages::problem::Wrong;
 use crate::http::{HttpState, Problem};
 
@@ -169,7 +170,7 @@ async fn act(
     let page = form(&state, &visitor, &id, &act)?;
     match change(&state, &visitor, (&id, &act), &sent).await {
         Ok(()) => Ok(Redirect::to(&page.back).into_response()),
-        Err(problem) => page.again(problem, &sent.0),
+        Err(problem) => page.again(problem, &sent),
     }
 }
 
@@ -182,10 +183,10 @@ async fn change(
     let (ground, actor, payment) = (state.ground(), visitor.name(), id.to_owned());
     if act == "assign" {
         let unknown = || Refusal::field(Code::InvalidRequest, "/lease", "this is no lease id");
-        let lease = LeaseId::parse(sent.get("lease")).ok_or_else(unknown)?;
+        let lease = LeaseId::parse(sent.text("lease")).ok_or_else(unknown)?;
         state.db.write(AssignPayment { ground, payment, lease, actor }).await?;
     } else {
-        let given = Some(sent.get("address"));
+        let given = Some(sent.text("address"));
         let address = checked_address(state, "/address", given)?.unwrap_or_default();
         state.db.write(RefundPayment { ground, payment, address, actor }).await?;
     }

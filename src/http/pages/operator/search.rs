@@ -6,12 +6,13 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
-use super::asked::{Asked, Asking, Sent};
+use super::asked::{Asked, Asking};
 use super::cells::place_of;
 use super::{Cell, HOME, ListPage, Visitor};
 use crate::app::look::{self, Found, Listing};
 use crate::http::HttpState;
 use crate::http::json::Query;
+use crate::http::pages::form::Sent;
 use crate::http::pages::problem::Wrong;
 
 pub(super) fn router() -> Router<HttpState> {
@@ -39,7 +40,7 @@ async fn search(
     visitor: Visitor,
     sent: Sent,
 ) -> Result<Response, Wrong> {
-    let text = sent.get("q");
+    let text = sent.text("q");
     let found = look::search(&state.db, text).await?;
     if let [one] = found.as_slice() {
         return Ok(Redirect::to(&page_of(one)).into_response());

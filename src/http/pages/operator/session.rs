@@ -11,7 +11,6 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 
 use super::HOME;
-use super::asked::Sent;
 use super::blocks::Desk;
 use crate::app::sign_in::{SignIn, SignOut, VALID_S, signed_in};
 use crate::app::{Code, Refusal};
@@ -21,6 +20,7 @@ use crate::domain::site::to_query;
 use crate::http::auth::{Operator, Scope};
 use crate::http::cookies::values;
 use crate::http::json::Query;
+use crate::http::pages::form::Sent;
 use crate::http::pages::problem::Wrong;
 use crate::http::pages::{Frame, Wanted, cookies, destination, render};
 use crate::http::source::Source;
@@ -110,8 +110,8 @@ async fn enter(
     source: Source,
     sent: Sent,
 ) -> Result<Response, Wrong> {
-    let to = own(destination(Some(sent.get("to").to_owned())));
-    let operator = match checked(&state, &source, sent.get("key")).await {
+    let to = own(destination(Some(sent.text("to").to_owned())));
+    let operator = match checked(&state, &source, sent.text("key")).await {
         Ok(operator) => operator,
         Err(problem) if matches!(problem.code(), Code::Unauthorized | Code::Forbidden) => {
             let problem = Some(problem.body().detail.clone());

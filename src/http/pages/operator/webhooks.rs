@@ -5,19 +5,19 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
-use super::asked::{Asked, Asking, Sent, nothing};
+use super::asked::{Asked, Asking, nothing};
 use super::blocks::SecretPage;
-use super::keys::{idempotency, nonce};
 use super::{Button, Cell, DetailPage, FormPage, Input, ListPage, Visitor, When};
 use crate::app::Refusal;
 use crate::app::look;
 use crate::app::view_webhook::EndpointView;
 use crate::app::webhooks::{Act as Change, ActOnWebhook, By};
-use crate::http::HttpState;
 use crate::http::api::admin::webhooks::{make, renew};
 use crate::http::auth::Scope;
 use crate::http::json::Path;
+use crate::http::pages::form::{Sent, nonce};
 use crate::http::pages::problem::Wrong;
+use crate::http::{HttpState, Problem};
 
 const LIST: (&str, &str) = ("/operator/webhooks", "Webhooks");
 
@@ -159,10 +159,10 @@ async fn one(
     Ok(page.show())
 }
 
-fn form(state: &HttpState, visitor: &Visitor) -> FormPage {
+fn form(state: &HttpState, visitor: &Visitor) -> Result<FormPage, Problem> {
     let place = ("/operator/webhooks/new".to_owned(), LIST.0.to_owned());
     let mut page = FormPage::new(state, visitor, place, ("Make an endpoint", "Make it"));
-    page.hidden = vec![("nonce", nonce())];
+    page.hidden = vec![("once", nonce()?)];
     page.inputs = vec![
         Input::line("url", "URL", "Where signed messages are sent by POST: https://…"),
         Input::line(
@@ -172,12 +172,12 @@ fn form(state: &HttpState, visitor: &Visitor) -> FormPage {
              it is empty.",
         ),
     ];
-    page
+    Ok(page)
 }
 
 async fn new(State(state): State<HttpState>, visitor: Visitor) -> Result<Response, Wrong> {
     visitor.may(Scope::Admin)?;
-    Ok(form(&state, &visitor).show())
+    Ok(form(&state, &visitor)?.show())
 }
 
 async fn create(
@@ -186,14 +186,12 @@ async fn create(
     sent: Sent,
 ) -> Result<Response, Wrong> {
     visitor.may(Scope::Admin)?;
-    let types: Vec<String> = sent.get("types").split_whitespace().map(str::to_owned).collect();
-    let url = sent.get("url");
-    let headers = idempotency(&sent)?;
-    let body = format!("{url}\n{}", types.join(" "));
-    let asked = (&headers, body.as_bytes());
-    match make(&state, &visitor.operator, asked, url, &types).await {
+    let types: Vec<String> = sent.text("types").split_whitespace().map(str::to_owned).collect();
+    let url = sent.text("url");
+    let (headers, body) = sent.once();
+    match make(&state, &visitor.operator, (&headers, &body), url, &types).await {
         Ok((endpoint, secret)) => Ok(shown(&state, &visitor, &endpoint, secret)),
-        Err(problem) => form(&state, &visitor).again(problem, &sent.0),
+        Err(problem) => form(&state, &visitor)?.again(problem, &sent),
     }
 }
 
@@ -222,7 +220,7 @@ async fn ask(
     let path = format!("/operator/webhooks/{id}");
     let place = (format!("{path}/{}", act.name()), path);
     let mut page = FormPage::new(&state, &visitor, place, (question, button));
-    page.hidden = vec![("nonce", nonce())];
+    page.hidden = vec![("once", nonce()?)];
     Ok(page.words(endpoint.url).words(words).danger(act == Act::Delete).show())
 }
 
@@ -240,9 +238,9 @@ async fn act(
         Act::Resume => Change::Resume,
         Act::Delete => Change::Delete,
         Act::Rotate => {
-            let headers = idempotency(&sent)?;
-            let (endpoint, secret) =
-                renew(&state, &visitor.operator, (&headers, b""), id, None).await?;
+            let (headers, body) = sent.once();
+            let asked = (&headers, body.as_slice());
+            let (endpoint, secret) = renew(&state, &visitor.operator, asked, id, None).await?;
             return Ok(shown(&state, &visitor, &endpoint, secret));
         }
     };
