@@ -19,6 +19,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (6, "fulfilment", include_str!("../../migrations/0006_fulfilment.sql")),
     (7, "webhooks", include_str!("../../migrations/0007_webhooks.sql")),
     (8, "gate", include_str!("../../migrations/0008_gate.sql")),
+    (9, "rotations", include_str!("../../migrations/0009_rotations.sql")),
 ];
 
 /// The newest schema version this program knows.
