@@ -142,7 +142,7 @@ fn keep(file: &Path, args: &Args, keys: &[Key], now: Timestamp) -> Result<(), ke
     let (resource, user) = (args.resource.clone(), args.user.clone());
     let kept = Kept { resource, user, at: now, keys: keys.to_vec() };
     let text = serde_json::to_string(&kept).expect("text and numbers serialize");
-    keys::replace(file, &text)
+    keys::replace_cache(file, &text)
 }
 
 /// What the file says; `None` when it is not there, or somebody else may have written it.

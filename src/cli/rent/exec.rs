@@ -110,7 +110,7 @@ impl Held<'_> {
         let path = format!("/v1/leases/{}/token", self.lease);
         let answer: Value = self.holder.post(&path, Sent::Nothing).await?;
         let token: Token = serde_json::from_value(answer).context("the server gives no token")?;
-        keys::replace(file, &token.token).map_err(anyhow::Error::from)?;
+        keys::replace_cache(file, &token.token).map_err(anyhow::Error::from)?;
         Ok((self.look("").await?, token))
     }
 
