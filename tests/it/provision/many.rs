@@ -33,7 +33,6 @@ fn free(shop: &Shop) -> Value {
 }
 
 fn rent_all(shop: &Shop) -> Vec<Rented> {
-    let shop = &*shop;
     std::thread::scope(|scope| {
         let ask = || (0..MANY / CUSTOMERS).map(|_| shop.rent("box", 3600)).collect::<Vec<_>>();
         let customers: Vec<_> = (0..CUSTOMERS).map(|_| scope.spawn(ask)).collect();
