@@ -159,14 +159,13 @@ impl FromRequestParts<HttpState> for Operator {
         let Some(Bearer::ApiKey(token)) = bearer(parts)? else {
             return Err(unauthorized("send an API key as Authorization: Bearer key_…"));
         };
-        let (now, source) =
-            (state.clock.now(), state.sources.find(&parts.headers, &parts.extensions));
-        let allowed = state.limits.allow(&source, Kind::WrongKey, now);
-        allowed.map_err(|seconds| too_many("unknown API keys", seconds))?;
+        let now = state.clock.now();
         let mut conn = state.db.read().await?;
         let key = db::api_key::find_by_hash(&mut conn, &token_hash(token)).await?;
         drop(conn);
         let Some(key) = key.filter(|key| key.revoked_at.is_none()) else {
+            // Only now: a stranger who guesses must not shut out who shares a source with him.
+            let source = state.sources.find(&parts.headers, &parts.extensions);
             let taken = state.limits.take(&source, Kind::WrongKey, now);
             taken.map_err(|seconds| too_many("unknown API keys", seconds))?;
             return Err(bad_token("this API key is not known, or was revoked"));

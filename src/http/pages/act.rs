@@ -14,6 +14,7 @@ use crate::app::add_invoice::{AddInvoice, Ask};
 use crate::app::request_lease::RequestLease;
 use crate::app::{AppError, Code, Refusal, read};
 use crate::db;
+use crate::db::claim::Claim;
 use crate::domain::bearer::token_hash;
 use crate::domain::ids::LeaseId;
 use crate::domain::site::{escaped, to_query};
@@ -157,9 +158,9 @@ pub(super) async fn more(
 }
 
 /// Refuses who does not have the claim in the cookie.
-async fn must_hold(state: &HttpState, headers: &HeaderMap, claim: &str) -> Result<(), Wrong> {
-    if token_for(state, headers, claim).await?.is_some() {
-        return Ok(());
+async fn must_hold(state: &HttpState, headers: &HeaderMap, claim: &str) -> Result<Claim, Wrong> {
+    if let Some((_, claim)) = token_for(state, headers, claim).await? {
+        return Ok(claim);
     }
     let detail = "this browser does not have the claim token of this lease";
     Err(Refusal::new(Code::Forbidden, detail).into())
@@ -173,8 +174,8 @@ pub(super) async fn open(
     Sent(form): Sent,
 ) -> Result<Response, Wrong> {
     let row = read::lease(&state.db, &id).await?;
-    must_hold(&state, &headers, &row.claim).await?;
-    let mut url = make_code(&state, &row).await?.url;
+    let claim = must_hold(&state, &headers, &row.claim).await?;
+    let mut url = make_code(&state, &row, &claim).await?.url;
     if let Some(to) = destination(form.get("to").cloned()) {
         url.push_str(&format!("&to={}", escaped(&to)));
     }

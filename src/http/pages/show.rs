@@ -9,6 +9,7 @@ use super::{Wanted, Wrong, cookie_name, render};
 use crate::app::read::{self, ResourceView};
 use crate::app::view::{self, CreditView};
 use crate::db;
+use crate::db::claim::Claim;
 use crate::domain::bearer::token_hash;
 use crate::domain::invoice::InvoiceStatus;
 use crate::domain::lease::snapshot::LeaseState;
@@ -272,16 +273,16 @@ pub(super) fn claim_cookie(state: &HttpState, headers: &HeaderMap) -> Option<Str
     cookies::values(headers, cookie_name(state)).next().map(str::to_owned)
 }
 
-/// The cookie's token, if it manages `claim`.
+/// The cookie's token, and the claim, if it manages `claim`.
 pub(super) async fn token_for(
     state: &HttpState,
     headers: &HeaderMap,
     claim: &str,
-) -> Result<Option<String>, Wrong> {
+) -> Result<Option<(String, Claim)>, Wrong> {
     let Some(token) = claim_cookie(state, headers) else { return Ok(None) };
     let mut conn = state.db.read().await?;
     let found = db::claim::find_by_hash(&mut conn, &token_hash(&token)).await?;
-    Ok(found.filter(|found| found.id == claim).map(|_| token))
+    Ok(found.filter(|found| found.id == claim).map(|found| (token, found)))
 }
 
 pub(super) async fn lease(
@@ -291,7 +292,7 @@ pub(super) async fn lease(
     headers: HeaderMap,
 ) -> Result<Response, Wrong> {
     let row = read::lease(&state.db, &id).await?;
-    let claim = token_for(&state, &headers, &row.claim).await?;
+    let claim = token_for(&state, &headers, &row.claim).await?.map(|(token, _)| token);
     let site = site(&state, &row.facts.resource).await?;
     let view = view::lease(&row, &state.scene());
     let headline = match view.state {
