@@ -297,6 +297,7 @@ impl Daemon {
             rescan: self.rescan.clone(),
             reach: self.reach(),
             faucet: faucet.is_some(),
+            look: Arc::new(http::look::Look::new(&self.config.brand)),
             shutdown: self.shutdown.clone(),
             metrics: self.metrics.clone(),
         };

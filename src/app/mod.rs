@@ -18,6 +18,7 @@ pub mod deliver;
 pub mod end_recovery;
 pub mod error;
 pub mod gate_code;
+pub mod held;
 pub mod idempotent;
 pub mod issue;
 pub mod mend_action;

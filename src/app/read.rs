@@ -10,9 +10,11 @@ use crate::db::{self, Conn, Db, DbError};
 use crate::domain::ids::{InvoiceId, LeaseId};
 use crate::domain::ledger::Account;
 use crate::domain::resource::{Access, Tier};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Timestamp, span};
 
-use super::{AppError, Code, Refusal};
+use super::request_lease::check_duration;
+use super::shop::Shop;
+use super::{AppError, Code, Refusal, issue};
 
 /// A lease that must exist.
 ///
@@ -34,6 +36,14 @@ pub async fn invoice(db: &Db, id: &str) -> Result<InvoiceRow, AppError> {
     let id = InvoiceId::parse(id).ok_or_else(unknown)?;
     let mut conn = db.read().await?;
     Ok(db::invoice::find(&mut conn, id.as_str()).await?.ok_or_else(unknown)?)
+}
+
+/// The first invoice of a lease, whose address is good for it for ever.
+///
+/// # Errors
+/// Those of the database.
+pub async fn first_invoice(db: &Db, lease: &LeaseId) -> Result<Option<InvoiceRow>, AppError> {
+    Ok(db::invoice::first_of_lease(&mut db.read().await?, lease).await?)
 }
 
 /// A price as the API writes it.
@@ -177,16 +187,28 @@ async fn availability(conn: &mut Conn, resource: &Resource) -> Result<Availabili
 
 /// What everybody may want to know before paying.
 fn rules(terms: &crate::domain::resource::Terms) -> Vec<String> {
+    let [least, most, grace] =
+        [terms.min_duration_s, terms.max_duration_s, terms.grace_s].map(span);
     let back = match terms.refund_unused {
-        true => "Give it back early and the unused time can be refunded.",
-        false => "Given back early, unused time is kept by the operator; banked time is not.",
+        true => "Given back early: the unused time can be refunded.",
+        false => "Given back early: unused time is kept by the operator; banked time is refunded.",
     };
     vec![
-        "Money buys time, pro rata, at once: pay less for less time, more for more.".into(),
-        "Late money still counts, at the price when it is seen.".into(),
-        "Less than the shortest lease is kept until more comes.".into(),
-        "If a block with your payment is replaced, your time goes on until it is lost for good."
+        "Late: money that comes after the quote has ended still counts, at the price when it is \
+         seen."
             .into(),
+        format!(
+            "Too little: less money buys less time. Less than {least} is kept until more comes, or \
+             can be refunded."
+        ),
+        format!(
+            "Too much: more money buys more time. What lies beyond {most} is banked and flows in by \
+             itself."
+        ),
+        "Reorganised: if the block with your payment is replaced, your time goes on. Only a payment \
+         that is lost for good takes its unused time with it."
+            .into(),
+        format!("Run out: access ends. Pay within {grace} to go on where you were."),
         back.into(),
     ]
 }
@@ -209,6 +231,30 @@ pub struct QuoteView {
     /// When a unit may come free, while none is.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub available_at: Option<Timestamp>,
+}
+
+/// What `duration_s` of a resource costs now.
+///
+/// # Errors
+/// `unknown_resource`, `duration_out_of_range`; those of the database.
+pub async fn quote(db: &Db, shop: &Shop, id: &str, duration_s: u64) -> Result<QuoteView, AppError> {
+    let mut conn = db.read().await?;
+    let found = db::terms::find(&mut conn, id).await?;
+    let found = found.filter(|found| found.retired_at.is_none());
+    let resource = found.ok_or_else(|| unknown_resource(id))?;
+    let availability = availability(&mut conn, &resource).await?;
+    let terms = &resource.terms.terms;
+    check_duration(terms, duration_s)?;
+    let amount_sat = issue::amount_sat(shop, terms.price.cost_sat(duration_s));
+    Ok(QuoteView {
+        resource: id.to_owned(),
+        duration_s,
+        amount_sat,
+        price: PriceView { sat: terms.price.sat, per_s: terms.price.per_s },
+        confirmations_required: terms.confirmations_for(amount_sat),
+        available: availability.available,
+        available_at: availability.available_at,
+    })
 }
 
 /// Sums of a resource's accounts as they are at `now` (SPEC section 8).

@@ -3,6 +3,7 @@
 //! (which may turn out to hold a private key) are kept in [`SecretString`].
 //! Called by the command line; `daemon` gets the result.
 
+mod brand;
 mod database;
 mod layers;
 mod sections;
@@ -20,6 +21,7 @@ use secrecy::SecretString;
 use crate::domain::payout::fee::FeePolicy;
 use crate::domain::policy::Policy;
 pub use crate::settings::{Problem, Problems};
+pub use brand::{Brand, Logo};
 pub use database::Database;
 
 /// The file that is read when `--config` is not given and it exists.
@@ -60,6 +62,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[webhooks]`
     pub webhooks: Webhooks,
+    /// `[brand]`
+    pub brand: Brand,
 }
 
 /// `[bitcoind]`: the node that is followed.

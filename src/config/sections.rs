@@ -8,6 +8,7 @@ use std::time::Duration;
 use bitcoin::Network;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::brand::brand;
 use super::layers::Layers;
 use super::{Admin, Bitcoind, Config, Database, Limits, Login, Payouts, Wallet, Webhooks};
 use crate::domain::payout::fee::FeePolicy;
@@ -18,8 +19,8 @@ const HOUR_S: u64 = 3600;
 const MOST_SAT: u64 = 21_000_000 * 100_000_000;
 /// Derivation indexes are below this (BIP32); leaves room to skip more than once.
 const MOST_INDEXES: u32 = 1 << 28;
-const SECTIONS: [&str; 7] =
-    ["bitcoind", "wallet", "money", "payouts", "admin", "limits", "webhooks"];
+const SECTIONS: [&str; 8] =
+    ["bitcoind", "wallet", "money", "payouts", "admin", "limits", "webhooks", "brand"];
 
 struct Top {
     listen: SocketAddr,
@@ -43,6 +44,7 @@ pub(super) fn config(mut layers: Layers) -> Result<Config, Problems> {
     let admin = admin(layers.section("admin"), &base);
     let limits = limits(layers.section("limits"));
     let webhooks = webhooks(layers.section("webhooks"));
+    let brand = brand(layers.section("brand"), &base);
     layers.finish(&SECTIONS);
     let Layers { file, problems, .. } = layers;
     Problems::none_or(problems)?;
@@ -71,6 +73,7 @@ pub(super) fn config(mut layers: Layers) -> Result<Config, Problems> {
         admin,
         limits,
         webhooks,
+        brand,
     })
 }
 

@@ -58,6 +58,7 @@ fn the_defaults_are_those_of_the_specification() {
     assert_eq!(config.limits.max_open_unpaid, 1000);
     assert!(config.limits.shared_source.is_empty());
     assert!(!config.webhooks.allow_private);
+    assert_eq!(config.brand, Brand::default());
 }
 
 #[test]
@@ -326,4 +327,42 @@ fn the_examples_write_only_into_the_folder_that_can_be_written() {
             assert!(file.starts_with("/var/lib/leasehold"), "{}", file.display());
         }
     }
+}
+
+#[test]
+fn a_brand_is_taken_with_its_logo() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("logo.SVG"), "<svg/>").unwrap();
+    let file = folder.path().join(DEFAULT_FILE);
+    let brand = "[brand]\nname = \"Acme\"\nlogo = \"logo.SVG\"\naccent = \"#7A0000\"\n\
+                 footer = \"Acme Ltd.\"\ncontact = \"help@acme.example\"\n";
+    std::fs::write(&file, format!("{DESCRIPTOR}{brand}")).unwrap();
+    let brand = Config::load(Some(&file), environment(&[])).unwrap().brand;
+    assert_eq!((brand.name.as_str(), brand.accent.to_string()), ("Acme", "#7a0000".into()));
+    let logo = brand.logo.as_ref().unwrap();
+    assert_eq!((logo.kind, logo.bytes.as_slice()), ("image/svg+xml", b"<svg/>".as_slice()));
+    assert_eq!(brand.contact_url().as_deref(), Some("mailto:help@acme.example"));
+    assert_ne!(brand.accent_at_night(), brand.accent);
+}
+
+#[test]
+fn a_brand_that_cannot_be_read_or_shown_is_refused_with_what_can() {
+    let text = format!(
+        "{DESCRIPTOR}[brand]\nname = \"\"\nlogo = \"logo.gif\"\naccent = \"#ffcc00\"\n\
+         contact = \"call me\"\n"
+    );
+    assert_eq!(
+        wrong(&text, &[]),
+        [
+            "leasehold.toml: brand.name: found \"\", allowed: one line of 1 to 40 characters",
+            "leasehold.toml: brand.logo: allowed: a file that ends in .svg, .png, .webp or .jpg",
+            "leasehold.toml: brand.accent: #ffcc00 is too light: text in it could not be read on \
+             a white page (contrast below 4.5); the nearest that can is \"#7f6600\"",
+            "leasehold.toml: brand.contact: found \"call me\", allowed: an e-mail address such as \
+             \"help@example.org\", or an https:// address",
+        ]
+    );
+    let told = wrong(&format!("{DESCRIPTOR}[brand]\nlogo = \"gone.png\"\naccent = \"red\"\n"), &[]);
+    assert!(told[0].contains("\"gone.png\" cannot be read"), "{told:?}");
+    assert!(told[1].contains("allowed: a colour such as \"#0b57a4\""), "{told:?}");
 }

@@ -163,6 +163,17 @@ pub async fn find_by_address(
     sqlx::query(text).bind(address).fetch_optional(&mut *conn).await?.as_ref().map(read).transpose()
 }
 
+/// The first of a lease.
+pub async fn first_of_lease(
+    conn: &mut Conn,
+    lease: &LeaseId,
+) -> Result<Option<InvoiceRow>, DbError> {
+    let text =
+        sqlx::AssertSqlSafe(format!("{SELECT} WHERE lease = $1 AND purpose = 'lease' LIMIT 1"));
+    let found = sqlx::query(text).bind(lease.as_str()).fetch_optional(&mut *conn).await?;
+    found.as_ref().map(read).transpose()
+}
+
 /// A lease's invoices, the first one first.
 pub async fn list_of_lease(conn: &mut Conn, lease: &LeaseId) -> Result<Vec<InvoiceRow>, DbError> {
     let text = sqlx::AssertSqlSafe(format!(

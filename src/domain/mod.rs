@@ -4,6 +4,7 @@
 pub mod address;
 pub mod backoff;
 pub mod bearer;
+pub mod colour;
 pub mod event;
 pub mod fulfil;
 pub mod ids;

@@ -87,6 +87,25 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
+/// A duration in words, in its two largest units: `2 days 3 hours`.
+pub fn span(seconds: u64) -> String {
+    const UNITS: [(&str, u64); 4] =
+        [("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1)];
+    let Some(first) = UNITS.iter().position(|(_, length)| seconds >= *length) else {
+        return "0 seconds".to_owned();
+    };
+    let mut rest = seconds;
+    let mut words = Vec::new();
+    for (name, length) in &UNITS[first..UNITS.len().min(first + 2)] {
+        let count = rest / length;
+        rest %= length;
+        if count > 0 {
+            words.push(format!("{count} {name}{}", if count == 1 { "" } else { "s" }));
+        }
+    }
+    words.join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,5 +128,19 @@ mod tests {
         let at = Timestamp::from_secs(100);
         assert_eq!(at.seconds_until(at.plus_s(5)), 5);
         assert_eq!(at.plus_s(5).seconds_until(at), 0);
+    }
+
+    #[test]
+    fn durations_are_said_in_two_units() {
+        for (seconds, words) in [
+            (0, "0 seconds"),
+            (1, "1 second"),
+            (60, "1 minute"),
+            (7199, "1 hour 59 minutes"),
+            (86_400 + 59, "1 day"),
+            (2 * 86_400 + 3 * 3600 + 5, "2 days 3 hours"),
+        ] {
+            assert_eq!(span(seconds), words);
+        }
     }
 }

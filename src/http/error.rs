@@ -123,6 +123,11 @@ impl Problem {
         Refusal::new(code, detail).into()
     }
 
+    /// Why.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
     /// What it says.
     pub fn body(&self) -> &ProblemBody {
         &self.body
@@ -212,6 +217,8 @@ impl IntoResponse for Problem {
         if let (Code::TooManyUnpaid, Some(at)) = (self.code, self.body.available_at) {
             response.extensions_mut().insert(RetryAt(at));
         }
+        // For the layer that shows it to people as a page.
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -118,11 +118,13 @@ fn kind(request: &Request) -> Kind {
     let path = request.uri().path();
     let call = ["/leases", "/invoices", "/donations", "/bids", "/investments"];
     let of_api = path.starts_with("/v1/") && call.iter().any(|end| path.ends_with(end));
-    let of_page = path.starts_with("/resources/") || path.ends_with("/more");
+    // A form that only asks for the price creates nothing.
+    let asks = path.starts_with("/resources/") && !path.ends_with("/price");
+    let of_page = asks || path.ends_with("/more");
     let creates = request.method() == Method::POST && (of_api || of_page);
     let codes = path.starts_with("/v1/")
         && (path.ends_with("/gate-code") || path.ends_with("/rotate-claim"))
-        || path.starts_with("/leases/") && path.ends_with("/open");
+        || path.starts_with("/leases/") && (path.ends_with("/open") || path.ends_with("/rotate"));
     let changes = path.starts_with("/v1/leases/") && request.method() == Method::PATCH;
     match (creates, changes || codes && request.method() == Method::POST) {
         (true, _) => Kind::Creates,

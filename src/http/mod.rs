@@ -10,6 +10,7 @@ pub mod fresh;
 pub mod json;
 mod layers;
 pub mod limits;
+pub mod look;
 pub mod openapi;
 pub mod pages;
 pub mod serve;
@@ -80,6 +81,8 @@ pub struct HttpState {
     pub reach: Reach,
     /// Whether a faucet pays invoices: on the private network of `leasehold dev` only.
     pub faucet: bool,
+    /// How pages look.
+    pub look: Arc<look::Look>,
     /// Ends open streams.
     pub shutdown: CancellationToken,
     /// Renders the metrics; `None` when nothing was installed.
@@ -140,6 +143,7 @@ pub fn router(state: HttpState, more: Router<HttpState>) -> Router {
         .method_not_allowed_fallback(layers::no_such_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(CatchPanicLayer::custom(layers::panicked))
+        .layer(middleware::from_fn_with_state(state.clone(), pages::problem::for_people))
         .layer(middleware::from_fn_with_state(state.clone(), layers::retry_after))
         .layer(middleware::from_fn(layers::measure))
         .layer(layers::fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))

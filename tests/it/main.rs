@@ -13,6 +13,7 @@ mod gate;
 mod harness;
 mod node;
 mod oracles;
+mod pages;
 mod payouts;
 mod provision;
 mod rent;

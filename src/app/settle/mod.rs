@@ -241,7 +241,7 @@ impl<'a> Settling<'a> {
             db::entry::insert(tx.conn(), &id, entry).await?;
         }
         self.write_payments(tx).await?;
-        self.write_invoices(tx).await?;
+        let invoices_changed = self.write_invoices(tx).await?;
         let unit = self.write_unit(tx).await?;
         self.write_actions(tx).await?;
         let now = self.ground.now.max(self.standing.last_at);
@@ -255,6 +255,10 @@ impl<'a> Settling<'a> {
         let seq = self.row.seq + u64::from(changed);
         let next = self.next();
         db::lease::record(tx.conn(), &id, unit.as_deref(), seq, &doc, next).await?;
+        // Not each change of a projection is an event, as when less came than was asked for.
+        if self.events.is_empty() && (changed || invoices_changed) {
+            tx.touch(&id);
+        }
         for event in self.events.drain(..) {
             tx.event(event);
         }

@@ -59,7 +59,8 @@ impl Settling<'_> {
     }
 
     /// Writes the invoices whose standing or status changed, with their events.
-    pub(super) async fn write_invoices(&mut self, tx: &mut Tx) -> Result<(), DbError> {
+    pub(super) async fn write_invoices(&mut self, tx: &mut Tx) -> Result<bool, DbError> {
+        let mut changed = false;
         for (place, doc) in self.invoice_docs().into_iter().enumerate() {
             let row = self.invoices[place].clone();
             let status = doc.standing.status(self.ground.now);
@@ -69,11 +70,12 @@ impl Settling<'_> {
             for kind in status_events(row.status, status) {
                 self.say_invoice(kind, &row, &doc);
             }
+            changed = true;
             let seq = row.seq + 1;
             let funded = (!doc.payments.is_empty()).then_some(self.ground.now);
             db::invoice::record(tx.conn(), &row.facts.id, status, seq, &doc, funded).await?;
         }
-        Ok(())
+        Ok(changed)
     }
 
     /// The projections of all invoices, in their order.

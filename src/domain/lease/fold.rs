@@ -441,6 +441,15 @@ impl Standing {
         self.end(reason, at);
     }
 
+    /// What would go back, besides what can already, if its holder gave it back at `at`.
+    pub fn back_if_returned(&self, at: Timestamp) -> u64 {
+        let mut returned = self.clone();
+        if returned.phase != Phase::Ended {
+            returned.close(EndReason::Returned, at);
+        }
+        returned.books(at).refundable_sat.saturating_sub(self.books(at).refundable_sat)
+    }
+
     /// Ends this life with its time used up; the balance stays for the next one.
     fn expire(&mut self, at: Timestamp) {
         let lots = std::mem::take(&mut self.lots);

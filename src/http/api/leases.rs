@@ -18,11 +18,10 @@ use crate::app::change_claim::RotateClaim;
 use crate::app::change_params::ChangeParams;
 use crate::app::request_lease::RequestLease;
 use crate::app::view::{self, InvoiceView, LeaseView};
-use crate::app::{Code, Refusal, read};
+use crate::app::{Code, Refusal, held, read};
 use crate::db::lease::LeaseRow;
 use crate::domain::bearer::token_hash;
 use crate::domain::ids::LeaseId;
-use crate::domain::lease::fold::Phase;
 use crate::domain::lease::snapshot::LeaseState;
 use crate::domain::token::{Claims, Subject, sign};
 use crate::http::auth::{ClaimToken, Holder};
@@ -218,14 +217,7 @@ fn tag(row: &LeaseRow, held: bool) -> String {
 /// A lease as the holder of its claim sees it.
 async fn held_view(state: &HttpState, row: &LeaseRow) -> Result<HeldLease, Problem> {
     let lease = view::lease(row, &state.scene());
-    let standing = &row.doc.standing;
-    let access = match standing.phase {
-        Phase::Provisioning | Phase::Live => {
-            let mut conn = state.db.read().await?;
-            crate::db::access::find(&mut conn, &row.facts.id, standing.generation).await?
-        }
-        Phase::Unfunded | Phase::Ended => None,
-    };
+    let access = held::access(&state.db, row).await?;
     Ok(HeldLease { lease, params: row.params.clone(), access })
 }
 

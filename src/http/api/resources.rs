@@ -10,7 +10,6 @@ use utoipa_axum::routes;
 use super::page::{Page, named};
 use crate::app::AppError;
 use crate::app::read::{self, QuoteView, ResourceView};
-use crate::app::request_lease::check_duration;
 use crate::db;
 use crate::http::error::ProblemBody;
 use crate::http::fresh::Accounts;
@@ -84,22 +83,7 @@ async fn quote(
     Path(id): Path<String>,
     Query(query): Query<QuoteQuery>,
 ) -> Result<Json<QuoteView>, Problem> {
-    let view = find(&state, &id).await?;
-    let mut conn = state.db.read().await?;
-    let found = db::terms::find(&mut conn, &id).await?;
-    let terms = found.ok_or_else(Problem::internal)?.terms.terms;
-    check_duration(&terms, query.duration_s)?;
-    let amount_sat =
-        crate::app::issue::amount_sat(&state.shop, terms.price.cost_sat(query.duration_s));
-    Ok(Json(QuoteView {
-        resource: id,
-        duration_s: query.duration_s,
-        amount_sat,
-        price: view.price,
-        confirmations_required: terms.confirmations_for(amount_sat),
-        available: view.availability.available,
-        available_at: view.availability.available_at,
-    }))
+    Ok(Json(read::quote(&state.db, &state.shop, &id, query.duration_s).await?))
 }
 
 /// Where a resource's money is: received + lost = the sum of all other places.

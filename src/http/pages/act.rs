@@ -1,135 +1,29 @@
-//! The forms of the pages. Each does what the API does, then shows the next page.
+//! The forms on a lease's page: more time, going in, giving back, where refunds go.
 
-use std::collections::HashMap;
-
-use axum::extract::{FromRequest, Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
-use serde_json::{Map, Value};
 
-use super::show::{ResourcePage, claim_cookie, token_for};
-use super::{Wrong, cookie_name, destination, is_https, render};
+use super::confirm::Confirm;
+use super::cookies::must_hold;
+use super::form::Sent;
+use super::frame::Frame;
+use super::problem::Wrong;
+use super::request::{refund_address, seconds, to_checkout};
+use super::{destination, render};
 use crate::app::act_on_lease::{ActOnLease, Action};
 use crate::app::add_invoice::{AddInvoice, Ask};
-use crate::app::request_lease::RequestLease;
-use crate::app::{AppError, Code, Refusal, read};
-use crate::db;
-use crate::db::claim::Claim;
-use crate::domain::bearer::token_hash;
+use crate::app::change_claim::ChangeClaim;
+use crate::app::{Code, Refusal, held, read};
 use crate::domain::ids::LeaseId;
-use crate::domain::site::{escaped, to_query};
+use crate::domain::lease::snapshot::LeaseState;
+use crate::domain::site::escaped;
+use crate::domain::uri::sat_text;
 use crate::http::api::enter::make_code;
-use crate::http::auth::Holder;
-use crate::http::create::Creating;
-use crate::http::json::{Form, Path};
+use crate::http::create::idempotency;
+use crate::http::json::Path;
 use crate::http::source::Source;
 use crate::http::{HttpState, Problem};
-
-/// What a form sent; a page says what is wrong with it.
-pub(super) struct Sent(HashMap<String, String>);
-
-impl<S: Send + Sync> FromRequest<S> for Sent {
-    type Rejection = Wrong;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Wrong> {
-        let Form(fields) = Form::from_request(request, state).await?;
-        Ok(Self(fields))
-    }
-}
-
-fn minutes(form: &HashMap<String, String>) -> Result<u64, Refusal> {
-    let text = form.get("minutes").map(String::as_str).unwrap_or_default();
-    let wrong = || Refusal::new(Code::InvalidRequest, "give the time in whole minutes");
-    text.trim().parse::<u64>().ok().and_then(|n| n.checked_mul(60)).ok_or_else(wrong)
-}
-
-/// The claim that this browser has already.
-async fn holder(state: &HttpState, headers: &HeaderMap) -> Result<Option<Holder>, Wrong> {
-    let Some(token) = claim_cookie(state, headers) else { return Ok(None) };
-    let mut conn = state.db.read().await?;
-    Ok(db::claim::find_by_hash(&mut conn, &token_hash(&token)).await?.map(Holder))
-}
-
-/// Asks for a lease; shows the form again with what is wrong.
-pub(super) async fn request(
-    State(state): State<HttpState>,
-    source: Source,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    Sent(form): Sent,
-) -> Result<Response, Wrong> {
-    let holder = holder(&state, &headers).await?;
-    let creating = Creating::new(&state, &HeaderMap::new(), "/resources", holder.as_ref(), &[])?;
-    match ask(&state, source, &id, &form, &creating).await {
-        Ok(invoice) => {
-            let mut response = to_checkout(&invoice, &form);
-            if let Some(token) = creating.token() {
-                set_cookie(&state, &mut response, token)?;
-            }
-            Ok(response)
-        }
-        Err(AppError::Refused(refusal)) if refusal.code != Code::UnknownResource => {
-            let mut page = ResourcePage::load(&state, &id).await?;
-            page.to = destination(form.get("to").cloned());
-            page.minutes = form.get("minutes").cloned().unwrap_or_default();
-            for param in &mut page.params {
-                let sent = form.get(&format!("param.{}", param.name));
-                param.value = sent.cloned().unwrap_or_default();
-            }
-            let fields = refusal.errors.iter().map(|field| field.detail.as_str());
-            let mut words = vec![refusal.detail.as_str()];
-            words.extend(fields.filter(|detail| *detail != refusal.detail));
-            page.problem = Some(words.join(" · "));
-            Ok(render(&page))
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The checkout leads on to where the visitor wanted to go.
-fn to_checkout(invoice: &str, form: &HashMap<String, String>) -> Response {
-    let to = destination(form.get("to").cloned());
-    Redirect::to(&format!("/checkout/{invoice}{}", to_query(to.as_deref()))).into_response()
-}
-
-async fn ask(
-    state: &HttpState,
-    source: Source,
-    id: &str,
-    form: &HashMap<String, String>,
-    creating: &Creating,
-) -> Result<String, AppError> {
-    let params: Map<String, Value> = form
-        .iter()
-        .filter_map(|(name, value)| Some((name.strip_prefix("param.")?, value.trim())))
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(name, value)| (name.to_owned(), Value::from(value)))
-        .collect();
-    let item = RequestLease {
-        shop: state.shop_for(&source),
-        now: state.clock.now(),
-        resource: id.to_owned(),
-        duration_s: minutes(form)?,
-        params,
-        refund_address: None,
-        claim: creating.claim(),
-        source: Some(source.name),
-        key: None,
-    };
-    let outcome = state.db.write(item).await?;
-    Ok(outcome.body["invoice"]["id"].as_str().unwrap_or_default().to_owned())
-}
-
-/// The claim stays in this browser: no script can read it, no other site can send it.
-fn set_cookie(state: &HttpState, response: &mut Response, token: &str) -> Result<(), Wrong> {
-    let secure = if is_https(state) { "; Secure" } else { "" };
-    let name = cookie_name(state);
-    let text =
-        format!("{name}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=31536000{secure}");
-    let value = HeaderValue::from_str(&text).map_err(|_| Problem::internal())?;
-    response.headers_mut().insert(header::SET_COOKIE, value);
-    Ok(())
-}
 
 fn lease_id(id: &str) -> Result<LeaseId, Refusal> {
     let unknown = || Refusal::new(Code::NotFound, format!("there is no lease {id}"));
@@ -141,29 +35,21 @@ pub(super) async fn more(
     State(state): State<HttpState>,
     source: Source,
     Path(id): Path<String>,
-    Sent(form): Sent,
+    sent: Sent,
 ) -> Result<Response, Wrong> {
+    let (once, body) = sent.once();
     let item = AddInvoice {
         shop: state.shop_for(&source),
         now: state.clock.now(),
         lease: lease_id(&id)?,
-        ask: Ask::Duration(minutes(&form)?),
-        refund_address: None,
+        ask: Ask::Duration(seconds(&sent)?),
+        refund_address: refund_address(&state, &sent)?,
         source: Some(source.name),
-        key: None,
+        key: idempotency(&once, &format!("/leases/{id}/more"), "", &body)?,
     };
     let outcome = state.db.write(item).await?;
     let invoice = outcome.body["invoice"]["id"].as_str().unwrap_or_default();
-    Ok(to_checkout(invoice, &form))
-}
-
-/// Refuses who does not have the claim in the cookie.
-async fn must_hold(state: &HttpState, headers: &HeaderMap, claim: &str) -> Result<Claim, Wrong> {
-    if let Some((_, claim)) = token_for(state, headers, claim).await? {
-        return Ok(claim);
-    }
-    let detail = "this browser does not have the claim token of this lease";
-    Err(Refusal::new(Code::Forbidden, detail).into())
+    Ok(to_checkout(invoice, &sent))
 }
 
 /// Goes into the guarded site, to where the visitor wanted to go; needs the claim in the cookie.
@@ -171,15 +57,59 @@ pub(super) async fn open(
     State(state): State<HttpState>,
     Path(id): Path<String>,
     headers: HeaderMap,
-    Sent(form): Sent,
+    sent: Sent,
 ) -> Result<Response, Wrong> {
     let row = read::lease(&state.db, &id).await?;
-    let claim = must_hold(&state, &headers, &row.claim).await?;
+    let token = must_hold(&state, &headers, &row.claim).await?;
+    let claim = held::claim(&state.db, &token).await?.ok_or_else(Problem::internal)?;
     let mut url = make_code(&state, &row, &claim).await?.url;
-    if let Some(to) = destination(form.get("to").cloned()) {
+    if let Some(to) = destination(sent.some("to").map(str::to_owned)) {
         url.push_str(&format!("&to={}", escaped(&to)));
     }
     Ok(Redirect::to(&url).into_response())
+}
+
+/// Says what would go back, and asks.
+pub(super) async fn ask_give_back(
+    State(state): State<HttpState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Wrong> {
+    let row = read::lease(&state.db, &id).await?;
+    let token = must_hold(&state, &headers, &row.claim).await?;
+    let frame = Frame::new(&state);
+    let back = format!("/leases/{id}");
+    if row.doc.standing.at(frame.now).state == LeaseState::Ended {
+        return Ok(Redirect::to(&back).into_response());
+    }
+    let sat = row.doc.standing.back_if_returned(frame.now);
+    let claim = held::claim(&state.db, &token).await?;
+    let mut words = vec!["Access ends at once, and the unit is free for others.".to_owned()];
+    words.push(match (sat, claim.and_then(|claim| claim.refund_address)) {
+        (0, _) => "Nothing would go back to you.".into(),
+        (sat, Some(address)) => {
+            format!(
+                "{} would go back to you, to {address}, less the fee of the network.",
+                sat_text(sat)
+            )
+        }
+        (sat, None) => format!(
+            "{} would go back to you, less the fee of the network, once you name a refund address \
+             on the page of the lease.",
+            sat_text(sat)
+        ),
+    });
+    words.push("This cannot be undone.".into());
+    Ok(render(&Confirm {
+        title: "Give the lease back?".into(),
+        words,
+        action: format!("{back}/return"),
+        button: "Give it back".into(),
+        danger: true,
+        hidden: Vec::new(),
+        back,
+        frame,
+    }))
 }
 
 /// Gives a lease back; needs the claim in the cookie.
@@ -194,4 +124,21 @@ pub(super) async fn give_back(
     state.db.write(ActOnLease { ground: state.ground(), lease, action, actor: None }).await?;
     state.live.caught_up().await;
     Ok(Redirect::to(&format!("/leases/{id}")).into_response())
+}
+
+/// Says where refunds go; needs the claim in the cookie. An empty field takes the
+/// address away.
+pub(super) async fn set_refund(
+    State(state): State<HttpState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    sent: Sent,
+) -> Result<Response, Wrong> {
+    let row = read::lease(&state.db, &id).await?;
+    must_hold(&state, &headers, &row.claim).await?;
+    let address = refund_address(&state, &sent)?;
+    let item =
+        ChangeClaim { claim: row.claim, refund_address: Some(address), payout_address: None };
+    state.db.write(item).await?;
+    Ok(Redirect::to(&format!("/leases/{id}#refund")).into_response())
 }

@@ -2,11 +2,21 @@
 //! complete without JavaScript, live with it. The claim travels in an HttpOnly cookie.
 
 mod act;
-mod show;
+mod calendar;
+mod catalogue;
+mod checkout;
+mod claim;
+pub(crate) mod confirm;
+mod cookies;
+mod form;
+pub(crate) mod frame;
+mod lease;
+pub(crate) mod problem;
+mod request;
 
 use askama::Template;
 use axum::Router;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -14,6 +24,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use super::json::Query;
 use super::{HttpState, Problem};
 use crate::domain::site::is_destination;
+pub(crate) use frame::Frame;
 
 /// Only what is ours: no script or style in the page, nothing from another host.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
@@ -27,31 +38,31 @@ fn policy_with_forms_to(site: &str) -> Result<HeaderValue, Problem> {
     HeaderValue::from_str(&policy).map_err(|_| Problem::internal())
 }
 
-/// The name of the cookie that keeps the claim token in the browser. With its prefix a browser
-/// takes it from this very host only (RFC 6265bis section 4.1.3.2): a sibling host could otherwise
-/// set one for the whole domain, and the next lease would join somebody else's claim. The prefix
-/// needs https; the plain name is for development.
-fn cookie_name(state: &HttpState) -> &'static str {
-    if is_https(state) { "__Host-leasehold_claim" } else { "leasehold_claim" }
-}
-
-fn is_https(state: &HttpState) -> bool {
-    state.shop.public_url.starts_with("https:")
-}
-
 /// The routes.
 pub fn router() -> Router<HttpState> {
     let policy = HeaderValue::from_static(POLICY);
+    let assets = super::look::router();
     Router::new()
-        .route("/", get(show::index))
-        .route("/resources/{id}", get(show::resource).post(act::request))
-        .route("/checkout/{id}", get(show::checkout))
-        .route("/leases/{id}", get(show::lease))
+        .route("/", get(catalogue::index))
+        .route("/resources/{id}", get(catalogue::resource).post(request::request))
+        .route("/resources/{id}/price", post(request::price))
+        .route("/checkout/{id}", get(checkout::checkout))
+        .route("/checkout/{id}/cancel", get(checkout::ask_cancel).post(checkout::cancel))
+        .route("/leases/{id}", get(lease::lease))
+        .route("/leases/{id}/receipt", get(lease::receipt))
+        .route("/leases/{id}/calendar.ics", get(calendar::calendar))
         .route("/leases/{id}/more", post(act::more))
         .route("/leases/{id}/open", post(act::open))
-        .route("/leases/{id}/return", post(act::give_back))
-        .route("/assets/style.css", get(style))
-        .route("/assets/live.js", get(script))
+        .route("/leases/{id}/return", get(act::ask_give_back).post(act::give_back))
+        .route("/leases/{id}/refund-address", post(act::set_refund))
+        .route("/leases/{id}/claim", get(claim::save).post(claim::show))
+        .route("/leases/{id}/claim-file", post(claim::file))
+        .route("/leases/{id}/rotate", get(claim::ask_rotate).post(claim::rotate))
+        .route("/claim", get(claim::claims).post(claim::hand_in))
+        .route("/claim/keep", post(claim::keep))
+        .route("/claim/forget", post(claim::forget))
+        .route("/claim/lost", get(claim::lost))
+        .merge(assets)
         .layer(SetResponseHeaderLayer::if_not_present(header::CONTENT_SECURITY_POLICY, policy))
         .layer(SetResponseHeaderLayer::if_not_present(
             header::CACHE_CONTROL,
@@ -76,40 +87,7 @@ impl Wanted {
     }
 }
 
-async fn style() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/css")], include_str!("../assets/style.css"))
-}
-
-async fn script() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/javascript")], include_str!("../assets/live.js"))
-}
-
-#[derive(Template)]
-#[template(path = "problem.html")]
-struct ProblemPage<'a> {
-    title: &'a str,
-    detail: &'a str,
-}
-
-/// A problem as a page.
-struct Wrong(Problem);
-
-impl<E: Into<Problem>> From<E> for Wrong {
-    fn from(error: E) -> Self {
-        Self(error.into())
-    }
-}
-
-impl IntoResponse for Wrong {
-    fn into_response(self) -> Response {
-        let body = self.0.body();
-        let page = ProblemPage { title: &body.title, detail: &body.detail };
-        let status = StatusCode::from_u16(body.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, render(&page)).into_response()
-    }
-}
-
-fn render(page: &impl Template) -> Response {
+pub(crate) fn render(page: &impl Template) -> Response {
     match page.render() {
         Ok(text) => Html(text).into_response(),
         Err(error) => {

@@ -5,10 +5,12 @@ use std::time::Duration;
 use axum::http::Response;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::desk::{Answer, Desk, at_desk, at_desk_with, text};
 use crate::app::api_keys::RevokeKey;
 use crate::db;
+use crate::domain::ids::InvoiceId;
 use crate::domain::resource::ParamRule;
 use crate::domain::resource::tests::gpu;
 use crate::http::openapi;
@@ -38,7 +40,7 @@ fn a_lease_that_did_not_change_is_not_sent_again() {
 /// Runs `body` while the log is followed.
 pub(super) async fn followed(desk: &Desk, body: impl Future<Output = ()>) {
     let state = &desk.state;
-    let (live, open) = (state.live.clone(), tokio_util::sync::CancellationToken::new());
+    let (live, open) = (state.live.clone(), CancellationToken::new());
     let run = live.run(state.readiness.clone(), open);
     let body = async {
         // What happened before the log is followed wakes nobody.
@@ -151,6 +153,34 @@ fn a_stream_begins_with_the_object_and_goes_on_at_each_change() {
             assert!(frames.next().await.is_none(), "streams end when the server does");
         })
         .await;
+    });
+}
+
+#[test]
+fn a_stream_shows_money_that_is_less_than_asked_for() {
+    at_desk(async |mut desk| {
+        let lease = desk.lease().await;
+        let path = format!("/v1/invoices/{}/events", text(&lease, "/invoice/id"));
+        let mut frames = stream(&desk, &path, Some("2")).await;
+        let invoice = InvoiceId::parse(text(&lease, "/invoice/id")).unwrap();
+        let script = desk.rig.invoice(&invoice).await.script_pubkey;
+        let (live, readiness) = (desk.state.live.clone(), desk.state.readiness.clone());
+        let paid = async {
+            // What happened before the log is followed wakes nobody.
+            while desk.state.live.gate().knows(None).is_err() {
+                tokio::task::yield_now().await;
+            }
+            desk.rig.pay(&[(script, 400)]);
+            desk.rig.round().await;
+            message(&mut frames).await.1
+        };
+        let object = tokio::select! {
+            _ = live.run(readiness, CancellationToken::new()) => panic!("nobody follows the log"),
+            object = tokio::time::timeout(SOON, paid) => object.expect("it takes not so long"),
+        };
+        // Still open, so that no event of its own tells of it.
+        assert_eq!((&object["status"], &object["flags"]), (&json!("open"), &json!(["partial"])));
+        assert_eq!(object["received"]["unconfirmed_sat"], 400);
     });
 }
 

@@ -125,6 +125,7 @@ impl Desk {
             metrics: None,
             reach: crate::webhook::Reach::new(false),
             faucet: false,
+            look: Arc::default(),
         };
         set(&mut state);
         let router = http::router(state.clone(), Router::new());

@@ -256,7 +256,7 @@ fn the_pages_lead_from_the_checkout_back_into_the_site() {
             assert!(page.contains(hidden), "{page}");
             let evil = desk.get("/resources/gpu-small?to=//evil.test").await.must(200).text;
             assert!(!evil.contains("evil"), "{evil}");
-            let form = "minutes=120&to=%2Fin%3Fa%3D1%26b";
+            let form = "time=2&unit=h&to=%2Fin%3Fa%3D1%26b";
             let call = desk.call("POST", "/resources/gpu-small").header(own.0, own.1);
             let asked = call.form(form).send().await.must(303);
             let mine = cookie(&asked);

@@ -2,8 +2,10 @@
 //! socket where none is needed.
 
 mod access;
+mod claims;
 mod desk;
 mod enter;
+mod forms;
 mod lists;
 mod pages;
 mod refusals;

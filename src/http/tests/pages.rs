@@ -13,21 +13,21 @@ fn over_https(state: &mut HttpState) {
     state.shop = Arc::new(shop);
 }
 
-async fn request(desk: &Desk, cookie: &str, site: (&str, &str)) -> Answer {
+pub(super) async fn request(desk: &Desk, cookie: &str, site: (&str, &str)) -> Answer {
     let call = desk.call("POST", "/resources/gpu-small").header("cookie", cookie);
-    call.header(site.0, site.1).form("minutes=120").send().await
+    call.header(site.0, site.1).form("time=2&unit=h").send().await
 }
 
-const OWN: (&str, &str) = ("sec-fetch-site", "same-origin");
+pub(super) const OWN: (&str, &str) = ("sec-fetch-site", "same-origin");
 
 /// The cookie that an answer sets: its name and value, and what else stands there.
-fn cookie(answer: &Answer) -> (String, String) {
+pub(super) fn cookie(answer: &Answer) -> (String, String) {
     let (pair, rest) = answer.header("set-cookie").split_once("; ").expect("a cookie");
     (pair.to_owned(), rest.to_owned())
 }
 
 /// How many leases the claim of a cookie has.
-async fn leases(desk: &Desk, cookie: &str) -> usize {
+pub(super) async fn leases(desk: &Desk, cookie: &str) -> usize {
     let token = cookie.split_once('=').unwrap().1;
     let claim = desk.call("GET", "/v1/claims").bearer(token).send().await.must(200);
     claim.body["leases"].as_array().unwrap().len()
@@ -83,11 +83,50 @@ fn a_browser_with_the_cookie_holds_its_leases_and_no_others() {
         let look = async |cookie: &str| {
             desk.call("GET", &page).header("cookie", cookie).send().await.must(200).text
         };
-        let token = mine.split_once('=').unwrap().1;
-        assert!(look(&mine).await.contains(token));
-        assert!(!look("leasehold_claim=clm_x").await.contains(token));
+        assert!(look(&mine).await.contains("Give the lease back"));
+        assert!(!look("leasehold_claim=clm_x").await.contains("Give the lease back"));
         let give_back = || desk.call("POST", &format!("{page}/return")).header(OWN.0, OWN.1);
         give_back().send().await.must(403);
         give_back().header("cookie", &mine).send().await.must(303);
+    });
+}
+
+#[test]
+fn files_of_ours_may_be_kept_for_ever_under_the_name_of_their_content() {
+    at_desk(async |desk| {
+        let page = desk.get("/").await.must(200).text;
+        let links = page.split('"').filter(|part| part.starts_with("/assets/"));
+        let links: Vec<&str> = links.collect();
+        assert!(links.len() >= 3, "{page}");
+        for link in links {
+            let file = desk.get(link).await.must(200);
+            assert!(file.header("cache-control").contains("immutable"), "{link}");
+            let again = desk.call("GET", link).header("if-none-match", file.header("etag"));
+            assert_eq!(again.send().await.must(304).text, "");
+            let name = link.rsplit('/').next().unwrap();
+            let old = desk.get(&format!("/assets/0123456789abcdef/{name}")).await.must(200);
+            assert_eq!((old.header("cache-control"), &old.text), ("no-cache", &file.text));
+        }
+        desk.get("/assets/x/passwd").await.must(404);
+    });
+}
+
+#[test]
+fn people_get_problems_as_pages_and_programs_as_documents() {
+    at_desk(async |desk| {
+        let get = async |path: &str, accept: &str| {
+            desk.call("GET", path).header("accept", accept).send().await
+        };
+        let browser = "text/html,application/xhtml+xml,*/*;q=0.8";
+        for (path, status) in [("/nothing", 404), ("/leases/lse_x", 404), ("/claim/keep", 405)] {
+            let page = get(path, browser).await.must(status);
+            assert!(page.header("content-type").starts_with("text/html"), "{path}");
+            assert!(page.header("content-security-policy").contains("script-src 'self'"), "{path}");
+            assert!(page.text.contains("href=\"/\""), "{}", page.text);
+        }
+        get("/nothing", "*/*").await.problem(404, "not_found");
+        get("/v1/leases/lse_x", browser).await.problem(404, "not_found");
+        let page = desk.get("/resources/none").await.must(404);
+        assert!(page.text.contains("This is not for rent"), "{}", page.text);
     });
 }

@@ -66,8 +66,8 @@ fn a_form_that_no_page_sends_is_answered_by_a_page() {
         let form = "application/x-www-form-urlencoded";
         for (kind, body, status) in [
             (form, vec![b'a'; BODY_LIMIT + 1], 413),
-            ("text/plain", b"minutes=60".into(), 415),
-            (form, b"minutes=%ff".into(), 200),
+            ("text/plain", b"time=1&unit=h".into(), 415),
+            (form, b"time=%ff".into(), 200),
         ] {
             let call = desk.call("POST", "/resources/gpu-small").header("content-type", kind);
             let answer = call.body(body).send().await.must(status);
@@ -169,9 +169,9 @@ fn text_that_no_database_takes_is_refused_before_it_is_asked() {
         let answer = desk.post("/v1/leases", body).await.problem(422, "invalid_request");
         assert_eq!(answer.pointers(), ["/resource"]);
         let form = |path: &str, body: &str| desk.call("POST", path).form(body).send();
-        form("/resources/gpu-small", "minutes=120&param.name=%00").await.must(422);
-        form("/resources/%00", "minutes=120").await.must(404);
-        form("/leases/%00/more", "minutes=120").await.must(404);
+        form("/resources/gpu-small", "time=2&unit=h&param.name=%00").await.must(422);
+        form("/resources/%00", "time=2&unit=h").await.must(404);
+        form("/leases/%00/more", "time=2&unit=h").await.must(404);
         for path in ["/resources/%00", "/leases/%00", "/checkout/%00"] {
             get(path).await.must(404);
         }

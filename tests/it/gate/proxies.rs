@@ -71,7 +71,7 @@ fn pays_and_comes_back_in(shop: &mut Shop, proxy: &Proxy) {
     let resource = format!("{}/resources/shared?{to}", shop.url());
     assert_eq!((seen.status, &seen.location), (303, &resource), "{seen:?}");
     assert_eq!(browser.get(&resource, &[]).status, 200);
-    let form = format!("minutes=120&{to}");
+    let form = format!("time=2&unit=h&{to}");
     let asked = browser.submit(&format!("{}/resources/shared", shop.url()), &form);
     let (invoice, query) = asked.location.split_once('?').expect("the way back");
     assert_eq!(query, to, "{asked:?}");

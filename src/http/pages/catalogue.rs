@@ -1,0 +1,283 @@
+//! What is for rent, and one resource with the form that asks for time on it.
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde::Deserialize;
+
+use super::cookies::claim_cookie;
+use super::form::{Time, wait_words};
+use super::frame::{Frame, Moment, per, span};
+use super::problem::Wrong;
+use super::{destination, render};
+use crate::app::read::{self, QuoteView, ResourceView};
+use crate::app::{AppError, held};
+use crate::domain::lease::snapshot::LeaseState;
+use crate::domain::params::DEFAULT_MAX_LENGTH;
+use crate::domain::resource::{Access, ParamFormat, ParamRule};
+use crate::domain::site::to_query;
+use crate::domain::uri::sat_text;
+use crate::http::json::{Path, Query};
+use crate::http::{HttpState, Problem};
+
+/// So many leases of a browser are looked through for one of a resource.
+const MOST_MINE: u32 = 100;
+const DAY_S: u64 = 86_400;
+
+/// A resource in words.
+pub(super) struct Offer {
+    pub(super) id: String,
+    title: String,
+    description: String,
+    price: String,
+    /// Class and words of its badge.
+    free: (&'static str, String),
+    /// When a unit may come free.
+    free_at: Option<Moment>,
+    shared: bool,
+    least: String,
+    most: String,
+    least_s: u64,
+    most_s: u64,
+    quote_ttl: String,
+    /// What a rule is about, and what it says.
+    rules: Vec<(String, String)>,
+    params: serde_json::Value,
+}
+
+impl From<ResourceView> for Offer {
+    fn from(view: ResourceView) -> Self {
+        let stock = &view.availability;
+        let free = match (view.paused, stock.free, stock.units) {
+            (true, ..) => ("warn", "Paused".to_owned()),
+            (_, None, _) => ("good", "Open to everyone who pays".to_owned()),
+            (_, Some(0), _) => ("warn", "All taken".to_owned()),
+            (_, Some(free), Some(units)) if units > 1 => {
+                ("good", format!("{free} of {units} free"))
+            }
+            _ => ("good", "Free".to_owned()),
+        };
+        Self {
+            price: format!("{} / {}", sat_text(view.price.sat), per(view.price.per_s)),
+            free,
+            free_at: stock.available_at.filter(|_| !view.paused).map(Into::into),
+            shared: view.access == Access::Shared,
+            least: span(view.min_duration_s.max(1)),
+            most: span(view.max_duration_s),
+            least_s: view.min_duration_s.max(1),
+            most_s: view.max_duration_s,
+            quote_ttl: span(view.quote_ttl_s),
+            id: view.id,
+            title: view.title,
+            description: view.description,
+            rules: view
+                .rules
+                .iter()
+                .map(|rule| rule.split_once(": ").unwrap_or(("", rule)))
+                .map(|(about, says)| (about.to_owned(), capital(says)))
+                .collect(),
+            params: view.params,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "index.html")]
+struct Index {
+    frame: Frame,
+    offers: Vec<Offer>,
+}
+
+pub(super) async fn index(State(state): State<HttpState>) -> Result<Response, Wrong> {
+    let resources = read::resources(&state.db, None).await?;
+    let offers = resources.into_iter().map(Into::into).collect();
+    Ok(render(&Index { frame: Frame::new(&state), offers }))
+}
+
+/// A field for a parameter.
+pub(super) struct Param {
+    pub(super) name: String,
+    label: String,
+    hint: &'static str,
+    required: bool,
+    long: bool,
+    most: u32,
+    pub(super) value: String,
+    pub(super) error: Option<String>,
+}
+
+impl Param {
+    fn new(name: String, rule: &ParamRule) -> Self {
+        let words = name.replace(['_', '-'], " ");
+        let hint = match rule.format {
+            Some(ParamFormat::SshPublicKey) => {
+                "One line of your public key file, such as ~/.ssh/id_ed25519.pub."
+            }
+            Some(ParamFormat::Hostname) => "Such as box.example.org.",
+            Some(ParamFormat::WireguardPublicKey) => "What \u{201c}wg pubkey\u{201d} prints.",
+            None => "",
+        };
+        let most = rule.max_length.unwrap_or(DEFAULT_MAX_LENGTH);
+        Self {
+            label: capital(&words.replace("ssh", "SSH").replace("wireguard", "WireGuard")),
+            hint,
+            required: rule.required,
+            long: rule.format == Some(ParamFormat::SshPublicKey)
+                || (rule.format.is_none() && rule.pattern.is_none() && most > 200),
+            most,
+            value: String::new(),
+            error: None,
+            name,
+        }
+    }
+}
+
+/// With a capital letter at the beginning.
+pub(super) fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+/// A price with what it takes.
+struct Quote {
+    amount: String,
+    duration: String,
+    wait: String,
+}
+
+impl From<QuoteView> for Quote {
+    fn from(view: QuoteView) -> Self {
+        Self {
+            amount: sat_text(view.amount_sat),
+            duration: span(view.duration_s),
+            wait: wait_words(view.confirmations_required),
+        }
+    }
+}
+
+/// A lease of this browser.
+struct Mine {
+    id: String,
+    /// `?to=…`, or nothing.
+    query: String,
+    until: Option<Moment>,
+}
+
+#[derive(Template)]
+#[template(path = "resource.html")]
+pub(super) struct ResourcePage {
+    frame: Frame,
+    pub(super) offer: Offer,
+    pub(super) params: Vec<Param>,
+    pub(super) time: Time,
+    pub(super) time_error: Option<String>,
+    quote: Option<Quote>,
+    pub(super) refund: String,
+    pub(super) refund_error: Option<String>,
+    pub(super) keep: bool,
+    /// What is wrong with no field.
+    pub(super) problem: Option<String>,
+    /// Makes this form create once, however often it is sent.
+    once: String,
+    /// Where in its site the visitor wants to go.
+    pub(super) to: Option<String>,
+    mine: Vec<Mine>,
+}
+
+impl ResourcePage {
+    pub(super) async fn load(state: &HttpState, id: &str) -> Result<Self, Wrong> {
+        let view = read::resources(&state.db, Some(id)).await?.pop();
+        let offer = Offer::from(view.ok_or_else(Problem::internal)?);
+        let rules: BTreeMap<String, ParamRule> =
+            serde_json::from_value(offer.params.clone()).unwrap_or_default();
+        let params = rules.into_iter().map(|(name, rule)| Param::new(name, &rule)).collect();
+        let usual = if offer.least_s >= DAY_S { DAY_S } else { 3600 };
+        let time = Time::of(usual.clamp(offer.least_s, offer.most_s));
+        Ok(Self {
+            frame: Frame::new(state),
+            params,
+            time,
+            time_error: None,
+            quote: None,
+            refund: String::new(),
+            refund_error: None,
+            keep: false,
+            problem: None,
+            once: super::form::nonce()?,
+            to: None,
+            mine: Vec::new(),
+            offer,
+        })
+    }
+
+    /// Says what the time costs, or what is wrong with it.
+    pub(super) async fn price(&mut self, state: &HttpState) -> Result<(), Wrong> {
+        let Some(seconds) = self.time.seconds() else {
+            self.time_error.get_or_insert(Time::WRONG.into());
+            return Ok(());
+        };
+        match read::quote(&state.db, &state.shop, &self.offer.id, seconds).await {
+            Ok(quote) => self.quote = Some(quote.into()),
+            Err(AppError::Refused(_)) => self.time_error = Some(self.out_of_range()),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// What to say to a duration that the terms do not allow.
+    pub(super) fn out_of_range(&self) -> String {
+        format!("From {} to {}.", self.offer.least, self.offer.most)
+    }
+
+    /// Finds the leases of it that this browser has: nobody shall pay twice to come in again.
+    pub(super) async fn find_mine(
+        &mut self,
+        state: &HttpState,
+        headers: &HeaderMap,
+    ) -> Result<(), Wrong> {
+        let Some(token) = claim_cookie(state, headers) else { return Ok(()) };
+        let Some(claim) = held::claim(&state.db, &token).await? else { return Ok(()) };
+        let query = to_query(self.to.as_deref());
+        let running = |state| matches!(state, LeaseState::Active | LeaseState::Grace);
+        self.mine = held::leases(&state.db, &claim.id, MOST_MINE)
+            .await?
+            .into_iter()
+            .filter(|row| row.facts.resource == self.offer.id)
+            .map(|row| (row.doc.standing.at(self.frame.now), row.facts.id.to_string()))
+            .filter(|(look, _)| running(look.state))
+            .map(|(look, id)| Mine {
+                id,
+                query: query.clone(),
+                until: look.expires_at.map(Into::into),
+            })
+            .collect();
+        Ok(())
+    }
+}
+
+/// Where the visitor wanted to go, and a duration to name the price of.
+#[derive(Deserialize)]
+pub(super) struct Asked {
+    to: Option<String>,
+    time: Option<String>,
+    unit: Option<String>,
+}
+
+pub(super) async fn resource(
+    State(state): State<HttpState>,
+    Path(id): Path<String>,
+    Query(asked): Query<Asked>,
+    headers: HeaderMap,
+) -> Result<Response, Wrong> {
+    let mut page = ResourcePage::load(&state, &id).await?;
+    page.to = destination(asked.to);
+    if let Some(time) = asked.time {
+        page.time = Time { text: time, unit: asked.unit.unwrap_or_default() };
+    }
+    page.price(&state).await?;
+    page.find_mine(&state, &headers).await?;
+    Ok(render(&page))
+}

@@ -1,0 +1,265 @@
+//! The claim token: shown once to be saved, handed in, kept or forgotten by the browser, replaced;
+//! and what is possible when it is lost. It travels in forms and cookies, never in a URL.
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Redirect, Response};
+
+use super::confirm::Confirm;
+use super::cookies::{claim_cookie, forget_claim, must_hold, set_claim, set_shown, was_shown};
+use super::form::Sent;
+use super::frame::{Frame, Moment, span};
+use super::problem::Wrong;
+use super::render;
+use crate::app::change_claim::RotateClaim;
+use crate::app::{held, read};
+use crate::db::lease::LeaseRow;
+use crate::domain::bearer::token_hash;
+use crate::domain::lease::snapshot::LeaseState;
+use crate::http::HttpState;
+use crate::http::create::Renewal;
+use crate::http::json::Path;
+
+/// So many leases are listed.
+const MOST: u32 = 100;
+
+#[derive(Template)]
+#[template(path = "claim.html")]
+struct ClaimPage {
+    frame: Frame,
+    lease: String,
+    title: String,
+    /// The token, this once.
+    token: Option<String>,
+    shown: bool,
+}
+
+/// The page from which the token is saved.
+pub(super) async fn save(
+    State(state): State<HttpState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Wrong> {
+    let row = read::lease(&state.db, &id).await?;
+    let token = must_hold(&state, &headers, &row.claim).await?;
+    let shown = was_shown(&state, &headers, &token);
+    Ok(render(&page(&state, &row, None, shown).await?))
+}
+
+/// Shows the token, once in this browser.
+pub(super) async fn show(
+    State(state): State<HttpState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Wrong> {
+    let row = read::lease(&state.db, &id).await?;
+    let token = must_hold(&state, &headers, &row.claim).await?;
+    if was_shown(&state, &headers, &token) {
+        return Ok(Redirect::to(&format!("/leases/{id}/claim")).into_response());
+    }
+    let mut response = render(&page(&state, &row, Some(token.clone()), true).await?);
+    set_shown(&state, &mut response, &token)?;
+    Ok(response)
+}
+
+async fn page(
+    state: &HttpState,
+    row: &LeaseRow,
+    token: Option<String>,
+    shown: bool,
+) -> Result<ClaimPage, Wrong> {
+    Ok(ClaimPage {
+        frame: Frame::new(state),
+        lease: row.facts.id.to_string(),
+        title: super::checkout::title(state, &row.facts.resource).await?,
+        token,
+        shown,
+    })
+}
+
+/// The token as a file.
+pub(super) async fn file(
+    State(state): State<HttpState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Wrong> {
+    let row = read::lease(&state.db, &id).await?;
+    let token = must_hold(&state, &headers, &row.claim).await?;
+    let link = format!("{}/leases/{id}", state.shop.public_url);
+    let text = format!(
+        "Claim token of a lease. Whoever has it manages the lease: keep this file to yourself.\n\n\
+         {token}\n\nThe lease: {link}\nHand the token in there under \"Your leases\".\n"
+    );
+    let name = "attachment; filename=\"claim-token.txt\"";
+    let kind = "text/plain; charset=utf-8";
+    let mut response =
+        ([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, name)], text).into_response();
+    set_shown(&state, &mut response, &token)?;
+    Ok(response)
+}
+
+/// Asks whether the token shall be replaced.
+pub(super) async fn ask_rotate(
+    State(state): State<HttpState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Wrong> {
+    let row = read::lease(&state.db, &id).await?;
+    must_hold(&state, &headers, &row.claim).await?;
+    Ok(render(&Confirm {
+        frame: Frame::new(&state),
+        title: "Replace the claim token?".into(),
+        words: vec![
+            "The old one is worth nothing from then on, wherever it is kept. Do this when somebody \
+             else may have seen it, or to pass the lease on from somebody."
+                .into(),
+            "It is the token of everything that was asked for with it, not of this lease alone.".into(),
+            "Save the new one on the next page.".into(),
+        ],
+        action: format!("/leases/{id}/rotate"),
+        button: "Replace it".into(),
+        danger: false,
+        hidden: vec![("once".into(), super::form::nonce()?)],
+        back: format!("/leases/{id}/claim"),
+    }))
+}
+
+/// Replaces the token by another.
+pub(super) async fn rotate(
+    State(state): State<HttpState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    sent: Sent,
+) -> Result<Response, Wrong> {
+    let row = read::lease(&state.db, &id).await?;
+    let old = must_hold(&state, &headers, &row.claim).await?;
+    let endpoint = format!("/leases/{id}/rotate");
+    let (once, _) = sent.once();
+    let old_hash = token_hash(&old);
+    let secret = &state.keys.claim_secret;
+    let made = Renewal::new(&once, &endpoint, &old_hash, &[], |origin, asked| {
+        secret.token(&endpoint, origin, asked)
+    })?;
+    let token_hash = token_hash(&made.secret);
+    let now = state.clock.now();
+    let item = RotateClaim { claim: row.claim, old_hash, token_hash, key: made.key, now };
+    state.db.write(item).await?;
+    state.live.caught_up().await;
+    let mut response = Redirect::to(&format!("/leases/{id}/claim")).into_response();
+    set_claim(&state, &mut response, &made.secret, false)?;
+    Ok(response)
+}
+
+/// A lease in a list.
+struct Listed {
+    id: String,
+    title: String,
+    badge: (&'static str, &'static str),
+    until: Option<Moment>,
+    /// While it runs.
+    left: Option<String>,
+    asked: Moment,
+}
+
+fn badge(state: LeaseState) -> (&'static str, &'static str) {
+    match state {
+        LeaseState::Unfunded => ("", "Waits for payment"),
+        LeaseState::Provisioning => ("", "Being made ready"),
+        LeaseState::Active => ("good", "Running"),
+        LeaseState::Grace => ("warn", "Time has run out"),
+        LeaseState::Suspended => ("warn", "Stopped"),
+        LeaseState::Ended => ("", "Over"),
+    }
+}
+
+#[derive(Template)]
+#[template(path = "claims.html")]
+struct ClaimsPage {
+    frame: Frame,
+    /// The leases of this browser, when it has a claim.
+    leases: Option<Vec<Listed>>,
+    problem: Option<&'static str>,
+}
+
+/// The leases of this browser, and the form to hand a token in.
+pub(super) async fn claims(
+    State(state): State<HttpState>,
+    headers: HeaderMap,
+) -> Result<Response, Wrong> {
+    let leases = listed(&state, &headers).await?;
+    Ok(render(&ClaimsPage { frame: Frame::new(&state), leases, problem: None }))
+}
+
+async fn listed(state: &HttpState, headers: &HeaderMap) -> Result<Option<Vec<Listed>>, Wrong> {
+    let Some(token) = claim_cookie(state, headers) else { return Ok(None) };
+    let Some(claim) = held::claim(&state.db, &token).await? else { return Ok(None) };
+    let now = state.clock.now();
+    let mut leases = Vec::new();
+    for row in held::leases(&state.db, &claim.id, MOST).await? {
+        let look = row.doc.standing.at(now);
+        leases.push(Listed {
+            title: super::checkout::title(state, &row.facts.resource).await?,
+            badge: badge(look.state),
+            until: look.expires_at.map(Into::into),
+            left: (look.state == LeaseState::Active).then(|| span(look.remaining_s)),
+            asked: row.facts.created_at.into(),
+            id: row.facts.id.to_string(),
+        });
+    }
+    Ok(Some(leases))
+}
+
+/// Takes a token into the browser.
+pub(super) async fn hand_in(
+    State(state): State<HttpState>,
+    headers: HeaderMap,
+    sent: Sent,
+) -> Result<Response, Wrong> {
+    // Somebody may paste the whole file.
+    let words = sent.text("claim").split_whitespace();
+    let token = words.into_iter().find(|word| word.starts_with("clm_")).unwrap_or_default();
+    if held::claim(&state.db, token).await?.is_none() {
+        let leases = listed(&state, &headers).await?;
+        let problem = Some(
+            "No lease has this claim token. It begins with clm_ and must be whole; it may also have \
+             been replaced by another.",
+        );
+        return Ok(render(&ClaimsPage { frame: Frame::new(&state), leases, problem }));
+    }
+    let mut response = Redirect::to("/claim").into_response();
+    set_claim(&state, &mut response, token, sent.some("keep").is_some())?;
+    // Who hands it in has it.
+    set_shown(&state, &mut response, token)?;
+    Ok(response)
+}
+
+/// Keeps the token in this browser for a year.
+pub(super) async fn keep(
+    State(state): State<HttpState>,
+    headers: HeaderMap,
+) -> Result<Response, Wrong> {
+    let mut response = Redirect::to("/claim").into_response();
+    if let Some(token) = claim_cookie(&state, &headers) {
+        set_claim(&state, &mut response, &token, true)?;
+    }
+    Ok(response)
+}
+
+/// Forgets the token in this browser.
+pub(super) async fn forget(State(state): State<HttpState>) -> Result<Response, Wrong> {
+    let mut response = Redirect::to("/claim").into_response();
+    forget_claim(&state, &mut response)?;
+    Ok(response)
+}
+
+#[derive(Template)]
+#[template(path = "lost.html")]
+struct Lost {
+    frame: Frame,
+}
+
+/// What is possible without the token.
+pub(super) async fn lost(State(state): State<HttpState>) -> Response {
+    render(&Lost { frame: Frame::new(&state) })
+}

@@ -1,0 +1,104 @@
+//! The cookies of pages: the claim token, which no script can read and no other site can send, and
+//! a mark that it was shown. It ends with the browser unless its holder wants it kept.
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::Response;
+
+use super::problem::Wrong;
+use crate::app::{Code, Refusal, held};
+use crate::domain::bearer::token_hash;
+use crate::http::{HttpState, Problem, cookies};
+
+const YEAR_S: u32 = 31_536_000;
+
+/// With its prefix a browser takes a cookie from this very host only (RFC 6265bis section 4.1.3.2):
+/// a sibling host could otherwise set one for the whole domain, and the next lease would join
+/// somebody else's claim. The prefix needs https; the plain name is for development.
+fn name(state: &HttpState, plain: &str) -> String {
+    let https = state.shop.public_url.starts_with("https:");
+    if https { format!("__Host-{plain}") } else { plain.to_owned() }
+}
+
+const CLAIM: &str = "leasehold_claim";
+const SHOWN: &str = "leasehold_shown";
+
+fn set(
+    state: &HttpState,
+    response: &mut Response,
+    plain: &str,
+    value: &str,
+    kept_s: Option<u32>,
+) -> Result<(), Wrong> {
+    let name = name(state, plain);
+    let secure = if name.starts_with("__Host-") { "; Secure" } else { "" };
+    let kept = kept_s.map(|seconds| format!("; Max-Age={seconds}")).unwrap_or_default();
+    let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict{kept}{secure}");
+    let value = HeaderValue::from_str(&text).map_err(|_| Problem::internal())?;
+    response.headers_mut().append(header::SET_COOKIE, value);
+    Ok(())
+}
+
+/// Puts the claim token into the browser; for a year if its holder wants that.
+pub(super) fn set_claim(
+    state: &HttpState,
+    response: &mut Response,
+    token: &str,
+    keep: bool,
+) -> Result<(), Wrong> {
+    set(state, response, CLAIM, token, keep.then_some(YEAR_S))
+}
+
+/// Takes the claim token out of the browser.
+pub(super) fn forget_claim(state: &HttpState, response: &mut Response) -> Result<(), Wrong> {
+    set(state, response, CLAIM, "", Some(0))?;
+    set(state, response, SHOWN, "", Some(0))
+}
+
+/// Remembers that this token was shown.
+pub(super) fn set_shown(
+    state: &HttpState,
+    response: &mut Response,
+    token: &str,
+) -> Result<(), Wrong> {
+    set(state, response, SHOWN, &mark(token), Some(YEAR_S))
+}
+
+/// True when this token was shown in this browser, or handed in by it.
+pub(super) fn was_shown(state: &HttpState, headers: &HeaderMap, token: &str) -> bool {
+    let mark = mark(token);
+    cookies::values(headers, &name(state, SHOWN)).any(|found| found == mark)
+}
+
+/// Tells tokens apart and says nothing of them.
+fn mark(token: &str) -> String {
+    token_hash(token)[..16].to_owned()
+}
+
+/// The claim token in the browser's cookie.
+pub(super) fn claim_cookie(state: &HttpState, headers: &HeaderMap) -> Option<String> {
+    cookies::values(headers, &name(state, CLAIM)).next().map(str::to_owned)
+}
+
+/// The cookie's token, if it manages `claim`.
+pub(super) async fn token_for(
+    state: &HttpState,
+    headers: &HeaderMap,
+    claim: &str,
+) -> Result<Option<String>, Wrong> {
+    let Some(token) = claim_cookie(state, headers) else { return Ok(None) };
+    let found = held::claim(&state.db, &token).await?;
+    Ok(found.filter(|found| found.id == claim).map(|_| token))
+}
+
+/// Refuses who does not have the claim in the cookie.
+pub(super) async fn must_hold(
+    state: &HttpState,
+    headers: &HeaderMap,
+    claim: &str,
+) -> Result<String, Wrong> {
+    if let Some(token) = token_for(state, headers, claim).await? {
+        return Ok(token);
+    }
+    let detail = "this browser does not have the claim token of this lease";
+    Err(Refusal::new(Code::Forbidden, detail).into())
+}

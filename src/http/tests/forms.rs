@@ -1,0 +1,164 @@
+//! The forms of the pages, as browsers send them: mistakes beside their fields, prices, double
+//! clicks, confirmations, a calendar.
+
+use super::desk::{Answer, Desk, at_desk, at_desk_with, text};
+use super::pages::{OWN, cookie, leases, request};
+use crate::domain::resource::tests::gpu;
+use crate::domain::resource::{ParamFormat, ParamRule, Terms};
+
+/// A shop that wants a key.
+fn with_key() -> Terms {
+    let rule = ParamRule {
+        required: true,
+        format: Some(ParamFormat::SshPublicKey),
+        ..ParamRule::default()
+    };
+    Terms { params: [("ssh_key".to_owned(), rule)].into(), ..gpu() }
+}
+
+async fn send(desk: &Desk, path: &str, cookie: &str, form: &str) -> Answer {
+    desk.call("POST", path).header(OWN.0, OWN.1).header("cookie", cookie).form(form).send().await
+}
+
+/// The lease that a request led to, as the API answers its creation.
+async fn created(desk: &Desk, asked: &Answer) -> serde_json::Value {
+    let invoice = asked.header("location").replace("/checkout/", "/v1/invoices/");
+    let invoice = desk.get(&invoice).await.must(200).body;
+    serde_json::json!({ "lease": text(&invoice, "/lease"), "invoice": invoice })
+}
+
+fn field<'a>(page: &'a str, name: &str) -> &'a str {
+    let start = format!("name=\"{name}\" value=\"");
+    let rest = page.split_once(&start).unwrap_or_else(|| panic!("no {name}: {page}")).1;
+    rest.split_once('"').unwrap().0
+}
+
+#[test]
+fn every_mistake_stands_beside_its_field_and_nothing_typed_is_lost() {
+    at_desk_with(
+        with_key(),
+        |_| {},
+        async |desk| {
+            let form = "time=999&unit=d&param.ssh_key=no+key&refund_address=nonsense&keep=1";
+            let page = send(&desk, "/resources/gpu-small", "", form).await.must(200).text;
+            for part in [
+                "id=\"time-error\">From 10 minutes to 30 days.",
+                "id=\"error-ssh_key\">This must be one line of an OpenSSH public key file",
+                "id=\"refund-error\">This is not a bitcoin address.",
+                ">no key</textarea>",
+                "value=\"nonsense\"",
+                "name=\"keep\" value=\"1\" checked",
+            ] {
+                assert!(page.contains(part), "{part}: {page}");
+            }
+            let wrong = send(&desk, "/resources/gpu-small", "", "time=soon&unit=h").await.must(200);
+            assert!(wrong.text.contains("Give a number"), "{}", wrong.text);
+        },
+    );
+}
+
+#[test]
+fn the_price_is_named_for_what_was_typed_and_nothing_is_created() {
+    at_desk_with(
+        with_key(),
+        |_| {},
+        async |desk| {
+            let form = "time=1.5&unit=h&param.ssh_key=kept";
+            let page = send(&desk, "/resources/gpu-small/price", "", form).await.must(200);
+            assert!(page.text.contains(">750 sat</strong> for 1 hour 30 minutes"), "{}", page.text);
+            assert!(page.text.contains(">kept</textarea>") && !page.text.contains("error-ssh_key"));
+            assert_eq!(page.header("set-cookie"), "");
+            let asked = desk.get("/resources/gpu-small?time=2&unit=d").await.must(200).text;
+            assert!(asked.contains(">24,000 sat</strong> for 2 days"), "{asked}");
+            assert!(asked.contains("with its first confirmation"), "{asked}");
+        },
+    );
+}
+
+#[test]
+fn a_form_that_is_sent_twice_asks_once() {
+    at_desk(async |desk| {
+        let page = desk.get("/resources/gpu-small").await.must(200).text;
+        let form = format!("time=2&unit=h&once={}", field(&page, "once"));
+        let first = send(&desk, "/resources/gpu-small", "", &form).await.must(303);
+        let second = send(&desk, "/resources/gpu-small", "", &form).await.must(303);
+        assert_eq!(first.header("location"), second.header("location"));
+        assert_eq!(cookie(&first), cookie(&second));
+        assert_eq!(leases(&desk, &cookie(&first).0).await, 1);
+        let lease = format!("/leases/{}", text(&created(&desk, &first).await, "/lease"));
+        let page = desk.get("/resources/gpu-small").await.must(200).text;
+        let more = format!("time=1&unit=h&once={}", field(&page, "once"));
+        let one = send(&desk, &format!("{lease}/more"), "", &more).await.must(303);
+        let two = send(&desk, &format!("{lease}/more"), "", &more).await.must(303);
+        assert_eq!(one.header("location"), two.header("location"));
+    });
+}
+
+#[test]
+fn what_the_confirmation_promises_goes_back() {
+    at_desk(async |mut desk| {
+        let asked = request(&desk, "", OWN).await.must(303);
+        let (mine, _) = cookie(&asked);
+        let made = created(&desk, &asked).await;
+        desk.pay(&made, 1000).await;
+        desk.rig.clock.advance_s(1800);
+        let lease = text(&made, "/lease").to_owned();
+        let ask = format!("/leases/{lease}/return");
+        let look = async |desk: &Desk, cookie: &str| {
+            desk.call("GET", &ask).header("cookie", cookie).send().await
+        };
+        look(&desk, "").await.must(403);
+        let page = look(&desk, &mine).await.must(200).text;
+        assert!(page.contains("750 sat would go back"), "{page}");
+        send(&desk, &ask, &mine, "").await.must(303);
+        let view = desk.get(&format!("/v1/leases/{lease}")).await.must(200).body;
+        assert_eq!((&view["state"], &view["refundable_sat"]), (&"ended".into(), &750.into()));
+        assert!(look(&desk, &mine).await.must(303).header("location").ends_with(&lease));
+    });
+}
+
+#[test]
+fn an_unpaid_request_can_be_given_up_by_its_holder_alone() {
+    at_desk(async |desk| {
+        let asked = request(&desk, "", OWN).await.must(303);
+        let (mine, _) = cookie(&asked);
+        let page = asked.header("location").to_owned();
+        let cancel = format!("{page}/cancel");
+        send(&desk, &cancel, "", "").await.must(403);
+        assert!(!desk.get(&page).await.must(200).text.contains("Give it up"));
+        let own = desk.call("GET", &page).header("cookie", &mine).send().await.must(200).text;
+        assert!(own.contains(&format!("href=\"{cancel}\"")), "{own}");
+        let sure = desk.call("GET", &cancel).header("cookie", &mine).send().await.must(200).text;
+        assert!(sure.contains("Give this request up?"), "{sure}");
+        send(&desk, &cancel, &mine, "").await.must(303);
+        let after = desk.get(&page).await.must(200).text;
+        assert!(after.contains("Given up") && !after.contains("class=\"qr\""), "{after}");
+    });
+}
+
+#[test]
+fn the_end_of_a_lease_is_an_event_for_calendars_with_a_reminder() {
+    at_desk(async |mut desk| {
+        let made = desk.lease().await;
+        let lease = text(&made, "/lease/id").to_owned();
+        let path = format!("/leases/{lease}/calendar.ics");
+        desk.get(&path).await.must(404);
+        desk.pay(&made, 1000).await;
+        let file = desk.get(&path).await.must(200);
+        assert_eq!(file.header("content-type"), "text/calendar; charset=utf-8");
+        let view = desk.get(&format!("/v1/leases/{lease}")).await.must(200).body;
+        let end = text(&view, "/expires_at")[..19].replace(['-', ':'], "") + "Z";
+        for line in [
+            "BEGIN:VCALENDAR\r\n".to_owned(),
+            format!("UID:{lease}@leasehold\r\n"),
+            format!("DTSTART:{end}\r\n"),
+            "SUMMARY:GPU\\, small: the lease ends\r\n".into(),
+            "TRIGGER:-PT60M\r\n".into(),
+            "END:VCALENDAR\r\n".into(),
+        ] {
+            assert!(file.text.contains(&line), "{line}: {}", file.text);
+        }
+        let receipt = desk.get(&format!("/leases/{lease}/receipt")).await.must(200).text;
+        assert!(receipt.contains("1,000 sat") && receipt.contains("2 hours"), "{receipt}");
+    });
+}

@@ -1,0 +1,85 @@
+// Makes a page nicer; every page is complete without it. Times in the reader's own zone (UTC stays
+// in the title), countdowns, copy buttons, forms that are sent once. live.js runs it again on what
+// it puts in. Keeps nothing, sends nothing.
+"use strict";
+var leasehold = {};
+(function () {
+  var zone = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+  // The server's clock when the page was made, and ours: countdowns follow the server.
+  var made = document.documentElement.dataset.now;
+  var ahead = made ? Date.now() - Number(made) : 0;
+
+  function each(root, selector, act) { root.querySelectorAll(selector).forEach(act); }
+
+  leasehold.span = function (seconds) {
+    var parts = [];
+    [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]].forEach(function (unit) {
+      var n = Math.floor(seconds / unit[1]);
+      seconds -= n * unit[1];
+      if (n && parts.length < 2) parts.push(n + " " + unit[0] + (n === 1 ? "" : "s"));
+      else if (parts.length) parts.length = 2;
+    });
+    return parts.filter(Boolean).join(" ") || "0 seconds";
+  };
+
+  function tick() {
+    each(document, "[data-until]", function (place) {
+      var left = Math.floor((Number(place.dataset.until) - Date.now() + ahead) / 1000);
+      if (left < 0) {
+        if (!place.dataset.over && leasehold.refresh) leasehold.refresh();
+        place.dataset.over = "1";
+        left = 0;
+      }
+      // Near the end only, where it says so.
+      if (place.dataset.within) place.hidden = left > Number(place.dataset.within) || left === 0;
+      if (place.tagName === "PROGRESS") place.value = left;
+      else (place.querySelector(".left") || place).textContent = leasehold.span(left);
+    });
+  }
+
+  function copy(button) {
+    var field = document.getElementById(button.dataset.copy);
+    var done = function () {
+      var said = document.getElementById("said");
+      if (said) said.textContent = button.dataset.said;
+      button.textContent = "Copied";
+      setTimeout(function () { button.textContent = "Copy"; }, 2000);
+    };
+    var select = function () {
+      getSelection().selectAllChildren(field);
+      if (document.execCommand("copy")) done();
+    };
+    var text = field.dataset.text || field.textContent;
+    if (navigator.clipboard) navigator.clipboard.writeText(text).then(done, select);
+    else select();
+  }
+
+  leasehold.dress = function (root) {
+    each(root, "time[datetime]", function (time) {
+      var at = new Date(time.getAttribute("datetime"));
+      if (!isNaN(at)) time.textContent = zone.format(at);
+    });
+    each(root, "button[data-copy]", function (button) { button.hidden = false; });
+    tick();
+  };
+
+  document.addEventListener("click", function (event) {
+    var button = event.target.closest("button[data-copy]");
+    if (button) copy(button);
+    var print = event.target.closest("button[data-print]");
+    if (print) window.print();
+  });
+  document.addEventListener("submit", function (event) {
+    var form = event.target;
+    if (form.dataset.sent) return event.preventDefault();
+    // A download leaves the page where it is.
+    if (form.dataset.again === undefined) form.dataset.sent = "1";
+  });
+  // A page that comes back from the browser's memory may be sent again.
+  window.addEventListener("pageshow", function () {
+    each(document, "form[data-sent]", function (form) { delete form.dataset.sent; });
+  });
+  each(document, "button[data-print]", function (button) { button.hidden = false; });
+  leasehold.dress(document);
+  setInterval(tick, 1000);
+})();

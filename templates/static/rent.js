@@ -1,0 +1,70 @@
+// The slider of a duration: agrees with the fields, and the price follows both. It goes through
+// durations that people say, in even steps.
+"use strict";
+(function () {
+  var slider = document.getElementById("slider");
+  var field = document.getElementById("time");
+  var unit = document.getElementById("unit");
+  var quote = document.getElementById("quote");
+  if (!slider || !field || !unit) return;
+  var units = { m: 60, h: 3600, d: 86400 };
+  var least = Number(slider.dataset.least);
+  var most = Number(slider.dataset.most);
+  var steps = [];
+  [[60, [1, 2, 5, 10, 15, 20, 30, 45]], [3600, [1, 2, 3, 4, 6, 8, 12, 18]],
+    [86400, [1, 2, 3, 4, 5, 7, 10, 14, 21, 30, 45, 60, 90, 120, 180, 270, 365, 730, 1095, 1825, 3650]]
+  ].forEach(function (group) {
+    group[1].forEach(function (n) { steps.push(n * group[0]); });
+  });
+  steps = steps.filter(function (s) { return s > least && s < most; });
+  steps.unshift(least);
+  if (most > least) steps.push(most);
+
+  function seconds() { return Math.round(Number(field.value.replace(",", ".")) * units[unit.value]); }
+  function words() { slider.setAttribute("aria-valuetext", leasehold.span(seconds())); }
+  function nearest(s) {
+    var best = 0;
+    steps.forEach(function (step, n) {
+      if (Math.abs(step - s) < Math.abs(steps[best] - s)) best = n;
+    });
+    return best;
+  }
+
+  var last = 0;
+  function price() {
+    var asked = ++last;
+    var query = "?time=" + encodeURIComponent(field.value) + "&unit=" + unit.value;
+    fetch(location.pathname + query)
+      .then(function (answer) { return answer.ok ? answer.text() : null; })
+      .then(function (text) {
+        if (!text || asked !== last) return;
+        var fresh = new DOMParser().parseFromString(text, "text/html").getElementById("quote");
+        if (fresh) quote.replaceChildren.apply(quote, Array.from(fresh.childNodes));
+      })
+      .catch(function () {});
+  }
+  var timer;
+  function soon() { clearTimeout(timer); timer = setTimeout(price, 200); }
+
+  slider.max = steps.length - 1;
+  slider.value = nearest(seconds());
+  slider.parentNode.hidden = false;
+  slider.addEventListener("input", function () {
+    var s = steps[Number(slider.value)];
+    var named = s % 86400 === 0 ? "d" : s % 3600 === 0 ? "h" : "m";
+    unit.value = named;
+    field.value = String(Math.floor(s / units[named]));
+    words();
+    soon();
+  });
+  [field, unit].forEach(function (input) {
+    input.addEventListener("input", function () {
+      slider.value = nearest(seconds());
+      words();
+      soon();
+    });
+  });
+  words();
+  var look = document.getElementById("look");
+  if (look) look.hidden = true;
+})();

@@ -1,0 +1,124 @@
+//! Pages that stay open: while the server restarts, in two tabs, after going back, beyond the quote.
+
+use crate::harness::browser::Browser;
+use crate::harness::peers::left_out;
+use crate::harness::wait::until;
+
+use super::{ask, customers, due, lease_of, send};
+
+#[test]
+fn an_open_page_goes_on_when_the_server_has_restarted() {
+    if left_out("browser") {
+        return;
+    }
+    customers(|shop| {
+        let browser = Browser::start();
+        let invoice = ask(&browser, shop, "shared", "1");
+        browser.shows("Pay with bitcoin");
+        browser.run("window.same = true");
+        shop.stop();
+        send_later(shop, &invoice, &browser);
+        browser.shows("On its way");
+        shop.kill();
+        shop.start();
+        shop.node.mine(2);
+        browser.shows("Paid");
+        assert_eq!(browser.run("return window.same"), true, "the page was never loaded anew");
+    });
+}
+
+/// Pays while nobody is there to see it, then starts the server.
+fn send_later(shop: &mut crate::harness::daemon::Shop, invoice: &str, browser: &Browser) {
+    let text = "return document.getElementById('address').dataset.text";
+    let address = browser.run(text).as_str().expect("an address").to_owned();
+    shop.node.send(&address, 3600);
+    shop.start();
+    shop.invoice_until("the payment to be seen", invoice, |it| it["status"] == "confirming");
+}
+
+#[test]
+fn two_tabs_show_the_same_and_what_is_typed_in_one_stays() {
+    if left_out("browser") {
+        return;
+    }
+    customers(|shop| {
+        let browser = Browser::start();
+        let invoice = ask(&browser, shop, "shared", "1");
+        send(shop, &invoice);
+        shop.node.mine(2);
+        browser.shows("Paid");
+        let lease = format!("{}/leases/{}", shop.url(), lease_of(shop, &invoice));
+        browser.go(&lease);
+        browser.shows("Running");
+        browser.fill("refund_address", "half an addr");
+        let first = browser.open_tab();
+        browser.go(&lease);
+        browser.shows("Running");
+        browser.click("//a[@id='return']");
+        browser.click("//button[text()='Give it back']");
+        browser.shows("It was given back.");
+        browser.switch_to(&first);
+        browser.shows("It was given back.");
+        let typed = browser.run("return document.getElementById('refund_address').value");
+        assert_eq!(typed, "half an addr");
+    });
+}
+
+#[test]
+fn going_back_shows_what_is_and_asks_for_nothing_twice() {
+    if left_out("browser") {
+        return;
+    }
+    customers(|shop| {
+        let browser = Browser::start();
+        let invoice = ask(&browser, shop, "shared", "1");
+        browser.back();
+        browser.shows("Ask for it");
+        browser.click("//button[@id='ask']");
+        let second = super::at_checkout(&browser);
+        assert_ne!(second, invoice, "another request, as asked");
+        browser.go(&format!("{}/checkout/{invoice}", shop.url()));
+        browser.click("//a[text()='The lease']");
+        browser.shows("Waits for payment");
+        send(shop, &invoice);
+        shop.node.mine(2);
+        browser.shows("Running");
+        browser.back();
+        browser.shows("Paid");
+        let (status, claim) = shop.get("/v1/claims");
+        assert_eq!(status, 401, "{claim}");
+    });
+}
+
+#[test]
+fn a_quote_that_ends_on_an_open_page_still_takes_late_money() {
+    if left_out("browser") {
+        return;
+    }
+    customers(|shop| {
+        let browser = Browser::start();
+        let invoice = ask(&browser, shop, "shared", "1");
+        browser.shows("The price holds until");
+        let hidden = "return document.querySelector('[data-within]').hidden";
+        assert_eq!(browser.run(hidden), true, "no countdown at the beginning");
+        // Near the end it is counted down; the page is asked for anew, since clocks have moved.
+        shop.shift_clock(1800 - 120);
+        until("the countdown", || {
+            browser.reload();
+            let text = browser.shows("The price holds until");
+            if text.contains("minute") && text.contains("left.") { Ok(()) } else { Err(text) }
+        });
+        shop.shift_clock(1801);
+        shop.invoice_until("the quote to end", &invoice, |it| it["status"] == "expired");
+        browser.shows("The quote has ended");
+        let (address, sat) = due(shop, &invoice);
+        assert_eq!(sat, 3600);
+        shop.node.send(&address, sat);
+        browser.shows("On its way");
+        shop.node.mine(2);
+        browser.shows("Paid");
+        browser.shows("A payment came after the quote");
+        let lease = lease_of(shop, &invoice);
+        shop.lease_until("it to run", &lease, |lease| lease["state"] == "active");
+    });
+}

@@ -1,0 +1,183 @@
+//! What holds for every page: readable for everybody (axe), valid HTML (tidy), narrow enough for a
+//! phone, nothing from another host, no secret in an address, small.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::harness::browser::Browser;
+use crate::harness::peers::{left_out, read_qr_code};
+use crate::harness::wait::now;
+
+use super::tour::tour;
+use super::{ask, customers, due};
+
+const AXE: &str = include_str!("../../assets/axe/axe.min.js");
+/// The most that a page may weigh with all that belongs to it.
+const MOST_BYTES: u64 = 100 * 1024;
+
+/// What axe finds wrong with the page as it is.
+fn violations(browser: &Browser) -> String {
+    browser.run(AXE);
+    let script = "const done = arguments[arguments.length - 1];\
+        axe.run(document, { resultTypes: ['violations'] }).then(found => done(\
+            found.violations.map(one => one.id + ': ' + one.nodes.map(node => \
+            node.html + ' ' + node.failureSummary).join('; ')).join('\\n')));";
+    browser.run_async(script).as_str().expect("text").to_owned()
+}
+
+/// The page as the server sends it.
+fn source(browser: &Browser) -> String {
+    let script = "const done = arguments[arguments.length - 1];\
+        fetch(location.href, { headers: { accept: 'text/html' } }).then(answer => answer.text()).then(done);";
+    browser.run_async(script).as_str().expect("text").to_owned()
+}
+
+/// What Debian's tidy does not know yet: attributes of today's HTML, and what stands in SVG.
+const NOT_KNOWN: [&str; 5] = [
+    "proprietary attribute \"inputmode\"",
+    "proprietary attribute \"autocapitalize\"",
+    "<textarea> proprietary attribute \"autocomplete\"",
+    "<svg> proprietary attribute \"shape-rendering\"",
+    "<path> is not approved by W3C",
+];
+
+/// What tidy says of a page.
+fn tidied(html: &str) -> String {
+    let flags = ["-quiet", "-errors", "--drop-empty-elements", "no", "--new-inline-tags", "path"];
+    let mut tidy = Command::new("tidy")
+        .args(flags)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("tidy is there: regtest/test installs it");
+    tidy.stdin.take().expect("a pipe").write_all(html.as_bytes()).expect("it reads");
+    let told = tidy.wait_with_output().expect("it ends").stderr;
+    let told = String::from_utf8(told).expect("text");
+    let known = |line: &&str| !NOT_KNOWN.iter().any(|words| line.contains(words));
+    told.lines().filter(known).collect::<Vec<_>>().join("\n")
+}
+
+/// Bytes of the page and of what it loaded, as sent.
+fn weight(browser: &Browser) -> u64 {
+    let script = "return performance.getEntriesByType('navigation')\
+        .concat(performance.getEntriesByType('resource'))\
+        .filter(one => !one.name.includes('/events'))\
+        .reduce((sum, one) => sum + one.encodedBodySize, 0);";
+    browser.run(script).as_u64().expect("a number")
+}
+
+#[test]
+fn every_page_is_readable_in_light_and_dark_on_a_phone_and_by_machines() {
+    if left_out("browser") || left_out("tidy") {
+        return;
+    }
+    customers(|shop| {
+        let browser = Browser::start();
+        let (mut wrong, mut stops) = (Vec::new(), 0);
+        tour(shop, &browser, &mut |browser, stop| {
+            stops += 1;
+            for dark in [false, true] {
+                browser.set_dark(dark);
+                let found = violations(browser);
+                if !found.is_empty() {
+                    wrong.push(format!("{stop}, dark: {dark}: {found}"));
+                }
+            }
+            browser.set_dark(false);
+            browser.set_width(360);
+            let wide = browser.run("return document.documentElement.scrollWidth");
+            if wide.as_u64().is_none_or(|wide| wide > 360) {
+                wrong.push(format!("{stop} is {wide} wide"));
+            }
+            browser.set_width(900);
+            let told = tidied(&source(browser));
+            if !told.is_empty() {
+                wrong.push(format!("{stop}: {told}"));
+            }
+            let weight = weight(browser);
+            if weight > MOST_BYTES {
+                wrong.push(format!("{stop} weighs {weight} bytes"));
+            }
+        });
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        assert!(stops > 20, "{stops}");
+    });
+}
+
+#[test]
+fn no_page_asks_another_host_breaks_its_policy_or_puts_a_secret_in_an_address() {
+    if left_out("browser") {
+        return;
+    }
+    customers(|shop| {
+        shop.stop();
+        shop.variables.push(("LEASEHOLD_LOG", "trace".into()));
+        shop.start();
+        let browser = Browser::start();
+        let mut complaints = Vec::new();
+        tour(shop, &browser, &mut |browser, stop| {
+            let told = browser.complaints().into_iter();
+            // The one page that is not there is a 404.
+            let told = told.filter(|line| !line.contains("/no/such/page"));
+            complaints.extend(told.map(|line| format!("{stop}: {line}")));
+        });
+        assert_eq!(complaints, Vec::<String>::new());
+        let requests = browser.requests();
+        assert!(requests.len() > 50, "{requests:?}");
+        let own = |url: &str| url.starts_with(shop.url()) || url.starts_with("data:");
+        // Its own first page is the browser's affair.
+        for (url, referrer) in requests.into_iter().filter(|(url, _)| !url.starts_with("chrome")) {
+            assert!(own(&url), "{url}");
+            assert!(!url.contains("clm_"), "{url}");
+            assert_eq!(referrer, None, "{url}");
+        }
+        assert!(!shop.log().contains("clm_"), "a claim token was logged");
+    });
+}
+
+#[test]
+fn the_checkout_is_rendered_within_50_ms() {
+    customers(|shop| {
+        let rented = shop.rent("shared", 3600);
+        let path = format!("/checkout/{}", rented.invoice);
+        // The best of some: what else runs on the machine is not measured.
+        let took = (0..20).map(|_| {
+            let began = now();
+            let page = shop.ask_text(&path);
+            assert!(page.contains(&rented.address));
+            began.elapsed()
+        });
+        let best = took.min().expect("some");
+        assert!(best <= Duration::from_millis(50), "{best:?}");
+    });
+}
+
+#[test]
+fn zbar_reads_the_code_on_the_checkout_in_every_look() {
+    if left_out("browser") || left_out("zbar") {
+        return;
+    }
+    customers(|shop| {
+        let browser = Browser::start();
+        let invoice = ask(&browser, shop, "box", "2");
+        let (address, sat) = due(shop, &invoice);
+        let upper = address.to_uppercase();
+        let wanted = format!("BITCOIN:{upper}?amount=0.{sat:08}&label=box");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for (width, dark) in [(900, false), (900, true), (360, false), (360, true)] {
+            browser.set_width(width);
+            browser.set_dark(dark);
+            let file = folder.path().join(format!("{width}-{dark}.png"));
+            std::fs::write(&file, browser.picture()).expect("the folder is ours");
+            assert_eq!(read_qr_code(&file), wanted, "{width} {dark}");
+        }
+        // A second parser takes the link beside it.
+        let link = browser.run("return document.getElementById('wallet').getAttribute('href')");
+        let link: bip21::Uri<'_, _> = link.as_str().expect("a link").parse().expect("BIP321");
+        let link = link.require_network(bitcoin::Network::Regtest).expect("of this network");
+        assert_eq!(link.address.to_string(), address);
+        assert_eq!(link.amount.map(bitcoin::Amount::to_sat), Some(sat));
+    });
+}

@@ -1,0 +1,113 @@
+//! A walk past every page of ours in every state that it has. Whoever looks is called at each stop.
+
+use crate::harness::browser::Browser;
+use crate::harness::daemon::Shop;
+
+use super::{ask, due, lease_of, send};
+
+/// Goes everywhere; `look` gets the name of each stop.
+pub(super) fn tour(shop: &Shop, browser: &Browser, look: &mut dyn FnMut(&Browser, &str)) {
+    let go = |path: &str| browser.go(&format!("{}{path}", shop.url()));
+    go("/");
+    look(browser, "catalogue");
+    go("/resources/box");
+    look(browser, "resource");
+    browser.fill("time", "999");
+    browser.fill("param-ssh_public_key", "no key");
+    browser.fill("refund_address", "no address");
+    browser.click("//button[@id='ask']");
+    browser.shows("This must be one line");
+    look(browser, "resource-mistakes");
+    let invoice = ask(browser, shop, "box", "5");
+    look(browser, "checkout");
+    let lease = lease_of(shop, &invoice);
+    go(&format!("/leases/{lease}"));
+    look(browser, "lease-unpaid");
+    pay_in_parts(shop, browser, &invoice, look);
+    of_the_holder(shop, browser, &lease, look);
+    past_the_end(shop, browser, &lease, look);
+    go("/claim/lost");
+    look(browser, "lost");
+    go("/no/such/page");
+    look(browser, "not-found");
+}
+
+fn pay_in_parts(
+    shop: &Shop,
+    browser: &Browser,
+    invoice: &str,
+    look: &mut dyn FnMut(&Browser, &str),
+) {
+    browser.go(&format!("{}/checkout/{invoice}", shop.url()));
+    let (address, sat) = due(shop, invoice);
+    shop.node.send(&address, sat / 3);
+    browser.shows("Some of it came");
+    look(browser, "checkout-partial");
+    send(shop, invoice);
+    browser.shows("On its way");
+    shop.node.mine(1);
+    browser.shows("1 of 3 confirmations");
+    look(browser, "checkout-confirming");
+    shop.node.mine(2);
+    browser.shows("Paid");
+    look(browser, "checkout-paid");
+}
+
+fn of_the_holder(
+    shop: &Shop,
+    browser: &Browser,
+    lease: &str,
+    look: &mut dyn FnMut(&Browser, &str),
+) {
+    let go = |path: &str| browser.go(&format!("{}{path}", shop.url()));
+    shop.lease_until("it to run", lease, |lease| lease["state"] == "active");
+    go(&format!("/leases/{lease}"));
+    browser.shows("kite-amber-lotus");
+    look(browser, "lease");
+    go(&format!("/leases/{lease}/claim"));
+    look(browser, "claim-before");
+    browser.click("//button[@id='show']");
+    browser.shows("It is shown this once");
+    look(browser, "claim-shown");
+    go(&format!("/leases/{lease}/claim"));
+    look(browser, "claim-after");
+    go(&format!("/leases/{lease}/rotate"));
+    look(browser, "claim-replace");
+    go(&format!("/leases/{lease}/return"));
+    look(browser, "return");
+    go(&format!("/leases/{lease}/receipt"));
+    look(browser, "receipt");
+    go("/claim");
+    look(browser, "claims");
+    go("/resources/box");
+    look(browser, "resource-mine");
+}
+
+fn past_the_end(shop: &Shop, browser: &Browser, lease: &str, look: &mut dyn FnMut(&Browser, &str)) {
+    let go = |path: &str| browser.go(&format!("{}{path}", shop.url()));
+    let given_up = ask(browser, shop, "shared", "1");
+    go(&format!("/checkout/{given_up}/cancel"));
+    look(browser, "cancel");
+    browser.click("//main//button");
+    browser.shows("Given up");
+    look(browser, "checkout-given-up");
+    let expired = ask(browser, shop, "shared", "1");
+    shop.shift_clock(1860);
+    shop.invoice_until("the quote to end", &expired, |invoice| invoice["status"] == "expired");
+    go(&format!("/checkout/{expired}"));
+    look(browser, "checkout-expired");
+    shop.shift_clock(5 * 3600 + 60);
+    shop.lease_until("its grace", lease, |lease| lease["state"] == "grace");
+    go(&format!("/leases/{lease}"));
+    look(browser, "lease-grace");
+    shop.shift_clock(5 * 3600 + 1200);
+    shop.lease_until("its end", lease, |lease| lease["state"] == "ended");
+    go(&format!("/leases/{lease}"));
+    look(browser, "lease-over");
+    browser.click("//a[text()='Your leases']");
+    browser.click("//button[text()='Forget them here']");
+    browser.shows("This browser has no claim token");
+    look(browser, "claims-none");
+    go(&format!("/leases/{lease}"));
+    look(browser, "lease-stranger");
+}
