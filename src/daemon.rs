@@ -34,6 +34,7 @@ use crate::clock::SharedClock;
 use crate::config::{self, Config};
 use crate::db::{self, Db, OpenOptions};
 use crate::domain::bearer;
+use crate::domain::fiat::Rate;
 use crate::domain::keychain::Keychain;
 use crate::http::serve::Bounds;
 use crate::http::source::Sources;
@@ -79,6 +80,8 @@ pub struct Daemon {
     pub shutdown: CancellationToken,
     /// The address it listens on.
     pub bound: SocketAddr,
+    /// What a bitcoin costs in the operator's currency.
+    rate: watch::Receiver<Option<Rate>>,
     metrics: Option<PrometheusHandle>,
     listener: Option<TcpListener>,
     writer: JoinHandle<()>,
@@ -146,6 +149,7 @@ impl Daemon {
         let (wallet_sender, wallet) = watch::channel(WalletState::default());
         let live = Live::new(db.clone(), Duration::from_secs(config.gate_max_staleness_s));
         let (rescan, desk) = rescan::channel();
+        let (rate_sender, rate) = watch::channel(None);
         let mut daemon = Self {
             config,
             db,
@@ -160,6 +164,7 @@ impl Daemon {
             rescan,
             shutdown: CancellationToken::new(),
             bound,
+            rate,
             metrics,
             listener: Some(listener),
             writer,
@@ -167,6 +172,10 @@ impl Daemon {
         };
         daemon.spawn_workers(sender);
         daemon.spawn_keeper(wallet_sender);
+        if let Some(hint) = daemon.config.fiat_hint.clone() {
+            let (clock, shutdown) = (daemon.clock.clone(), daemon.shutdown.clone());
+            daemon.spawn(worker::rate::run(hint, clock, rate_sender, shutdown));
+        }
         let client = webhook::Client::new(daemon.reach())?;
         let deliver = Deliver::new(daemon.db.clone(), daemon.clock.clone(), client);
         daemon.spawn(deliver.run(daemon.shutdown.clone()));
@@ -298,6 +307,7 @@ impl Daemon {
             reach: self.reach(),
             faucet: faucet.is_some(),
             look: Arc::new(http::look::Look::new(&self.config.brand)),
+            rate: self.rate.clone(),
             shutdown: self.shutdown.clone(),
             metrics: self.metrics.clone(),
         };

@@ -5,6 +5,7 @@
 
 mod brand;
 mod database;
+mod fiat;
 mod layers;
 mod sections;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use crate::domain::policy::Policy;
 pub use crate::settings::{Problem, Problems};
 pub use brand::{Brand, Logo};
 pub use database::Database;
+pub use fiat::FiatHint;
 
 /// The file that is read when `--config` is not given and it exists.
 pub const DEFAULT_FILE: &str = "leasehold.toml";
@@ -64,6 +66,8 @@ pub struct Config {
     pub webhooks: Webhooks,
     /// `[brand]`
     pub brand: Brand,
+    /// `[fiat_hint]`
+    pub fiat_hint: Option<FiatHint>,
 }
 
 /// `[bitcoind]`: the node that is followed.

@@ -9,6 +9,7 @@ use bitcoin::Network;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::brand::brand;
+use super::fiat::fiat_hint;
 use super::layers::Layers;
 use super::{Admin, Bitcoind, Config, Database, Limits, Login, Payouts, Wallet, Webhooks};
 use crate::domain::payout::fee::FeePolicy;
@@ -19,8 +20,8 @@ const HOUR_S: u64 = 3600;
 const MOST_SAT: u64 = 21_000_000 * 100_000_000;
 /// Derivation indexes are below this (BIP32); leaves room to skip more than once.
 const MOST_INDEXES: u32 = 1 << 28;
-const SECTIONS: [&str; 8] =
-    ["bitcoind", "wallet", "money", "payouts", "admin", "limits", "webhooks", "brand"];
+const SECTIONS: [&str; 9] =
+    ["bitcoind", "wallet", "money", "payouts", "admin", "limits", "webhooks", "brand", "fiat_hint"];
 
 struct Top {
     listen: SocketAddr,
@@ -45,6 +46,7 @@ pub(super) fn config(mut layers: Layers) -> Result<Config, Problems> {
     let limits = limits(layers.section("limits"));
     let webhooks = webhooks(layers.section("webhooks"));
     let brand = brand(layers.section("brand"), &base);
+    let fiat_hint = fiat_hint(layers.section("fiat_hint"), &base);
     layers.finish(&SECTIONS);
     let Layers { file, problems, .. } = layers;
     Problems::none_or(problems)?;
@@ -74,6 +76,7 @@ pub(super) fn config(mut layers: Layers) -> Result<Config, Problems> {
         limits,
         webhooks,
         brand,
+        fiat_hint,
     })
 }
 

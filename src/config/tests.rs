@@ -58,7 +58,7 @@ fn the_defaults_are_those_of_the_specification() {
     assert_eq!(config.limits.max_open_unpaid, 1000);
     assert!(config.limits.shared_source.is_empty());
     assert!(!config.webhooks.allow_private);
-    assert_eq!(config.brand, Brand::default());
+    assert_eq!((config.brand, config.fiat_hint), (Brand::default(), None));
 }
 
 #[test]
@@ -365,4 +365,23 @@ fn a_brand_that_cannot_be_read_or_shown_is_refused_with_what_can() {
     let told = wrong(&format!("{DESCRIPTOR}[brand]\nlogo = \"gone.png\"\naccent = \"red\"\n"), &[]);
     assert!(told[0].contains("\"gone.png\" cannot be read"), "{told:?}");
     assert!(told[1].contains("allowed: a colour such as \"#0b57a4\""), "{told:?}");
+}
+
+#[test]
+fn a_hint_in_another_currency_needs_both_its_code_and_its_rate() {
+    let hint = "[fiat_hint]\ncurrency = \"EUR\"\nrate_file = \"eur.rate\"\n";
+    let (base, config) = good(&format!("{DESCRIPTOR}{hint}"), &[]);
+    let wanted =
+        FiatHint { currency: "EUR".into(), rate_file: base.join("eur.rate"), max_age_s: 86_400 };
+    assert_eq!(config.fiat_hint, Some(wanted));
+    assert_eq!(
+        wrong(&format!("{DESCRIPTOR}[fiat_hint]\ncurrency = \"EUR\"\n"), &[]),
+        [
+            "leasehold.toml: fiat_hint.rate_file: is missing; give a file with the price of a bitcoin in it"
+        ]
+    );
+    assert_eq!(
+        wrong(&format!("{DESCRIPTOR}[fiat_hint]\ncurrency = \"euro\"\nrate_file = \"r\"\n"), &[]),
+        ["leasehold.toml: fiat_hint.currency: found \"euro\", allowed: a code such as \"EUR\""]
+    );
 }

@@ -6,6 +6,7 @@ pub mod backoff;
 pub mod bearer;
 pub mod colour;
 pub mod event;
+pub mod fiat;
 pub mod fulfil;
 pub mod ids;
 pub mod invoice;

@@ -25,6 +25,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::header;
 use axum::middleware;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -36,6 +37,7 @@ use crate::app::view::Scene;
 use crate::app::wallet_state::WalletReceiver;
 use crate::clock::SharedClock;
 use crate::db::Db;
+use crate::domain::fiat::Rate;
 use crate::keys::Keys;
 use crate::live::Live;
 use crate::payout::Batcher;
@@ -81,6 +83,8 @@ pub struct HttpState {
     pub reach: Reach,
     /// Whether a faucet pays invoices: on the private network of `leasehold dev` only.
     pub faucet: bool,
+    /// What a bitcoin costs in the operator's currency, for a hint on pages.
+    pub rate: watch::Receiver<Option<Rate>>,
     /// How pages look.
     pub look: Arc<look::Look>,
     /// Ends open streams.

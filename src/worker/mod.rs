@@ -6,6 +6,7 @@ pub mod follow;
 pub mod housekeeping;
 pub mod look;
 pub mod provision;
+pub mod rate;
 pub mod recover;
 pub mod rescan;
 #[cfg(test)]

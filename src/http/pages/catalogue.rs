@@ -33,6 +33,7 @@ pub(super) struct Offer {
     title: String,
     description: String,
     price: String,
+    price_sat: u64,
     /// Class and words of its badge.
     free: (&'static str, String),
     /// When a unit may come free.
@@ -61,6 +62,7 @@ impl From<ResourceView> for Offer {
             _ => ("good", "Free".to_owned()),
         };
         Self {
+            price_sat: view.price.sat,
             price: format!("{} / {}", sat_text(view.price.sat), per(view.price.per_s)),
             free,
             free_at: stock.available_at.filter(|_| !view.paused).map(Into::into),
@@ -144,6 +146,7 @@ pub(super) fn capital(text: &str) -> String {
 /// A price with what it takes.
 struct Quote {
     amount: String,
+    sat: u64,
     duration: String,
     wait: String,
 }
@@ -152,6 +155,7 @@ impl From<QuoteView> for Quote {
     fn from(view: QuoteView) -> Self {
         Self {
             amount: sat_text(view.amount_sat),
+            sat: view.amount_sat,
             duration: span(view.duration_s),
             wait: wait_words(view.confirmations_required),
         }

@@ -101,6 +101,7 @@ struct Checkout {
     title: String,
     topup: bool,
     lease: String,
+    resource: String,
     /// `?to=…`, or nothing.
     query: String,
     /// The claim token was not shown yet.
@@ -112,6 +113,7 @@ struct Checkout {
 struct Pay {
     qr: String,
     due: String,
+    due_sat: u64,
     due_btc: String,
     address: String,
     /// In groups of four, which people compare.
@@ -131,6 +133,7 @@ fn pay(view: &InvoiceView) -> Result<Pay, Problem> {
     Ok(Pay {
         qr: qr::svg(&link).map_err(|_| Problem::internal())?,
         due: sat_text(due_sat),
+        due_sat,
         due_btc: btc_text(due_sat),
         groups: groups(&view.address),
         address: view.address.clone(),
@@ -242,6 +245,7 @@ pub(super) async fn checkout(
         cancels: token.is_some() && asks && view.payments.is_empty(),
         seq: view.seq,
         lease: view.lease,
+        resource: view.resource,
         query: to_query(Wanted::from_query(wanted).as_deref()),
         faucet: state.faucet,
         id,

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::domain::fiat::Rate;
 use crate::domain::time::Timestamp;
 pub(crate) use crate::domain::time::span;
 use crate::http::HttpState;
@@ -15,12 +16,22 @@ pub(crate) struct Frame {
     pub(crate) look: Arc<Look>,
     /// The clock.
     pub(crate) now: Timestamp,
+    /// What a bitcoin costs, when that is known.
+    pub(crate) rate: Option<Rate>,
 }
 
 impl Frame {
     /// Of this server, now.
     pub(crate) fn new(state: &HttpState) -> Self {
-        Self { look: state.look.clone(), now: state.clock.now() }
+        let rate = state.rate.borrow().clone();
+        Self { look: state.look.clone(), now: state.clock.now(), rate }
+    }
+}
+
+impl Frame {
+    /// About what an amount is worth; empty when nobody knows.
+    pub(crate) fn about(&self, sat: &u64) -> String {
+        self.rate.as_ref().map(|rate| rate.about(*sat)).unwrap_or_default()
     }
 }
 

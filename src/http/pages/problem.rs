@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::{Frame, POLICY, render};
 use crate::app::Code;
+use crate::domain::site::is_destination;
 use crate::http::{HttpState, Problem};
 
 #[derive(Template)]
@@ -53,7 +54,9 @@ pub(crate) async fn for_people(
     let machine = path.starts_with("/v1/") || path.starts_with("/.well-known/");
     let person = !machine && wants_html(request.headers());
     let reads = request.method().is_safe();
-    let again = request.uri().path_and_query().map(ToString::to_string).filter(|_| reads);
+    let again = request.uri().path_and_query().map(ToString::to_string);
+    // `//host/path` would lead elsewhere.
+    let again = again.filter(|again| reads && is_destination(again));
     let mut response = next.run(request).await;
     let of_page = response.extensions_mut().remove::<OfPage>().is_some();
     match response.extensions_mut().remove::<Problem>() {

@@ -126,6 +126,7 @@ impl Desk {
             reach: crate::webhook::Reach::new(false),
             faucet: false,
             look: Arc::default(),
+            rate: watch::channel(None).1,
         };
         set(&mut state);
         let router = http::router(state.clone(), Router::new());

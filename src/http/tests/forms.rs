@@ -132,7 +132,8 @@ fn an_unpaid_request_can_be_given_up_by_its_holder_alone() {
         assert!(sure.contains("Give this request up?"), "{sure}");
         send(&desk, &cancel, &mine, "").await.must(303);
         let after = desk.get(&page).await.must(200).text;
-        assert!(after.contains("Given up") && !after.contains("class=\"qr\""), "{after}");
+        assert!(after.contains("Given up") && after.contains("Ask for it again"), "{after}");
+        assert!(!after.contains("It counts with") && !after.contains("class=\"qr\""), "{after}");
     });
 }
 
@@ -160,5 +161,24 @@ fn the_end_of_a_lease_is_an_event_for_calendars_with_a_reminder() {
         }
         let receipt = desk.get(&format!("/leases/{lease}/receipt")).await.must(200).text;
         assert!(receipt.contains("1,000 sat") && receipt.contains("2 hours"), "{receipt}");
+    });
+}
+
+#[test]
+fn without_a_rate_no_other_currency_is_named() {
+    at_desk_with(
+        gpu(),
+        |state| {
+            let rate = crate::domain::fiat::Rate::parse("EUR", "60000");
+            state.rate = tokio::sync::watch::channel(rate).1;
+        },
+        async |desk| {
+            let page = desk.get("/resources/gpu-small?time=2&unit=h").await.must(200).text;
+            assert!(page.contains("≈ 0.60 EUR") && page.contains("≈ 0.30 EUR"), "{page}");
+        },
+    );
+    at_desk(async |desk| {
+        let page = desk.get("/resources/gpu-small?time=2&unit=h").await.must(200).text;
+        assert!(!page.contains('≈'), "{page}");
     });
 }

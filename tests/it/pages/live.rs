@@ -122,3 +122,33 @@ fn a_quote_that_ends_on_an_open_page_still_takes_late_money() {
         shop.lease_until("it to run", &lease, |lease| lease["state"] == "active");
     });
 }
+
+#[test]
+fn a_payment_that_is_replaced_is_explained_and_the_other_counts() {
+    if left_out("browser") {
+        return;
+    }
+    customers(|shop| {
+        let browser = Browser::start();
+        let invoice = ask(&browser, shop, "shared", "1");
+        let (address, sat) = due(shop, &invoice);
+        let first = shop.node.send(&address, sat);
+        browser.shows("On its way");
+        let second = shop.node.bump(&first);
+        browser.shows(&second.to_string());
+        shop.node.mine(2);
+        browser.shows("Paid");
+        let text = browser.shows("Replaced");
+        assert!(text.contains("This one never counts"), "{text}");
+        assert!(text.contains("A payment was replaced by another transaction"), "{text}");
+    });
+}
+
+#[test]
+fn the_rate_of_the_operators_currency_is_a_hint_beside_satoshis() {
+    customers(|shop| {
+        let page = shop.ask_text("/resources/shared?time=10&unit=h");
+        assert!(page.contains("36,000 sat") && page.contains("≈ 22.04 EUR"), "{page}");
+        assert!(shop.ask_text("/").contains("≈ 2.20 EUR"));
+    });
+}

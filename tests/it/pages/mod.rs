@@ -21,13 +21,15 @@ const KEY: &str =
 /// A shop with a name of its own, whose leases come with access details, at one address for good.
 fn customers(body: impl Fn(&mut Shop) + Sync) {
     let brand = "[brand]\nname = \"Hour House\"\naccent = \"#7a1f5c\"\n\
-                 footer = \"Hour House, a shop for tests\"\ncontact = \"help@hours.example\"";
+                 footer = \"Hour House, a shop for tests\"\ncontact = \"help@hours.example\"\n\
+                 [fiat_hint]\ncurrency = \"EUR\"\nrate_file = \"eur.rate\"";
     once_with(brand, |shop| {
         shop.stop();
         let hook = shop.folder().join("hook");
         let access = "{\"host\": \"box-1.example.org\", \"password\": \"kite-amber-lotus\"}";
         std::fs::write(&hook, format!("#!/bin/sh\necho '{access}'\n")).expect("the folder is ours");
         std::fs::set_permissions(&hook, Permissions::from_mode(0o755)).expect("it is ours");
+        std::fs::write(shop.folder().join("eur.rate"), "61234.50\n").expect("the folder is ours");
         shop.write_catalog(&catalog(&hook.display().to_string()));
         shop.variables.push(("LEASEHOLD_LISTEN", format!("127.0.0.1:{}", free_port())));
         shop.start();
