@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 use crate::domain::bearer::{Bearer, ClaimSecret};
 use crate::domain::ids::base32;
 use crate::domain::jwk::{SigningKey, VerifyingKey};
+
+/// A user and a group.
+type Owner = (u32, u32);
 
 /// A secret file that cannot be used, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +72,8 @@ impl Keys {
 }
 
 /// Puts a new signing key into the file. Of the keys before it the newest `keep` stay published,
-/// without their secrets, so that tokens they signed are still taken. Returns the new `kid`. A
+/// without their secrets, so that tokens they signed are still taken. The file stays its owner's.
+/// Returns the new `kid`. A
 /// running server goes on with what it has read until it is restarted.
 ///
 /// # Errors
@@ -79,21 +83,30 @@ pub fn rotate(signing_file: &Path, keep: usize) -> Result<String, KeyError> {
     let new = new_signing_key();
     let mut keys = vec![new.to_private_jwk()];
     keys.extend(published.iter().take(keep).map(VerifyingKey::to_jwk));
-    replace(signing_file, &key_file(&keys))?;
+    // Root may rotate the key of a server that is not root.
+    let old = fs::metadata(signing_file).map_err(|e| error(signing_file, &e))?;
+    put(signing_file, &key_file(&keys), Some((old.uid(), old.gid())), true)?;
     Ok(new.kid().to_owned())
 }
 
-/// Writes a file with mode 0600 over what is there, whole or not at all.
+/// Writes a file with mode 0600 over what is there, whole or not at all. It may be lost when the
+/// machine fails.
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn replace(path: &Path, text: &str) -> Result<(), KeyError> {
-    let temporary = write_temporary(path, text)?;
+pub fn replace_cache(path: &Path, text: &str) -> Result<(), KeyError> {
+    put(path, text, None, false)
+}
+
+/// `owner`: user and group, when they must not be those of this process.
+fn put(path: &Path, text: &str, owner: Option<Owner>, lasting: bool) -> Result<(), KeyError> {
+    let temporary = write_temporary(path, text, owner, lasting)?;
     let replaced = fs::rename(&temporary, path);
     if replaced.is_err() {
         let _ = fs::remove_file(&temporary);
     }
-    replaced.and_then(|()| sync_folder(path)).map_err(|e| error(path, &e))
+    let synced = replaced.and_then(|()| if lasting { sync_folder(path) } else { Ok(()) });
+    synced.map_err(|e| error(path, &e))
 }
 
 /// Writes a secret into a file that must not exist yet, with mode 0600, whole or not at all.
@@ -102,7 +115,7 @@ pub fn replace(path: &Path, text: &str) -> Result<(), KeyError> {
 /// # Errors
 /// When it cannot be written.
 pub fn write_new(path: &Path, text: &str) -> Result<bool, KeyError> {
-    let temporary = write_temporary(path, text)?;
+    let temporary = write_temporary(path, text, None, true)?;
     // A link fails when the name is taken; a rename would replace what another node just made.
     let linked = fs::hard_link(&temporary, path);
     let removed = fs::remove_file(&temporary);
@@ -174,7 +187,20 @@ fn key_file(keys: &[Value]) -> String {
     format!("{}\n", text.expect("JSON values serialize"))
 }
 
-fn write_temporary(path: &Path, text: &str) -> Result<PathBuf, KeyError> {
+fn write_temporary(
+    path: &Path,
+    text: &str,
+    owner: Option<Owner>,
+    lasting: bool,
+) -> Result<PathBuf, KeyError> {
+    let write = |mut file: File| {
+        let made = file.metadata()?;
+        if let Some((user, group)) = owner.filter(|owner| *owner != (made.uid(), made.gid())) {
+            fchown(&file, Some(user), Some(group))?;
+        }
+        file.write_all(text.as_bytes())?;
+        if lasting { file.sync_all() } else { Ok(()) }
+    };
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.{}", base32(&random::<8>())));
     let written = OpenOptions::new()
@@ -182,7 +208,7 @@ fn write_temporary(path: &Path, text: &str) -> Result<PathBuf, KeyError> {
         .create_new(true)
         .mode(0o600)
         .open(&temporary)
-        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
+        .and_then(write);
     match written {
         Ok(()) => Ok(temporary),
         Err(failed) => {
@@ -295,6 +321,21 @@ mod tests {
         assert_eq!(third.published.len(), 2, "the first key is out of use by now");
         assert_eq!(claim_token(&first), claim_token(&third));
         assert_eq!(names(&files).len(), 2);
+    }
+
+    #[test]
+    fn a_rotated_key_stays_its_owners_whoever_rotated_it() {
+        let files = files();
+        Keys::open(&files.signing, &files.claim).unwrap();
+        // Only root can give a file away.
+        let mut owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        if owner.0 == 0 {
+            owner = (61_234, 61_235);
+            std::os::unix::fs::chown(&files.signing, Some(owner.0), Some(owner.1)).unwrap();
+        }
+        rotate(&files.signing, 1).unwrap();
+        let found = fs::metadata(&files.signing).unwrap();
+        assert_eq!((found.uid(), found.gid(), found.mode() & 0o777), (owner.0, owner.1, 0o600));
     }
 
     #[test]

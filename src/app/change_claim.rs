@@ -1,13 +1,15 @@
 //! The holder of a claim changes where money goes, or replaces the token.
 
 use bitcoin::Address;
+use serde_json::json;
 
 use crate::db::claim::Claim;
 use crate::db::{self, Tx, WriteItem};
+use crate::domain::event::EventKind;
 use crate::domain::time::Timestamp;
 
 use super::idempotent::{self, Key};
-use super::{AppError, Code, Refusal};
+use super::{AppError, Code, Refusal, event};
 
 /// Changes where refunds and payouts of a claim go. The addresses are checked by the caller.
 pub struct ChangeClaim {
@@ -86,7 +88,8 @@ pub(super) async fn refuse_own_at(
 }
 
 /// Replaces a claim's token. Whoever asks has the old one; asked again with the same
-/// Idempotency-Key it is done already, though the old token is worth nothing any more.
+/// Idempotency-Key it is done already, though the old token is worth nothing any more. So are the
+/// codes and sessions of the gate that were made with it.
 pub struct RotateClaim {
     /// The claim.
     pub claim: String,
@@ -115,6 +118,11 @@ impl WriteItem for RotateClaim {
             return Err(Refusal::new(Code::Forbidden, detail).into());
         }
         db::claim::rotate(tx.conn(), &self.claim, &self.token_hash).await?;
+        // The gate of every server hears of it by these.
+        for (lease, resource) in db::running::of_claim(tx.conn(), &self.claim).await? {
+            let (kind, data) = (EventKind::LeaseClaimRotated, json!({ "lease": lease }));
+            tx.event(event(kind, self.now, &lease, Some(&resource), data));
+        }
         // The token itself is never kept: it is computed again.
         idempotent::keep(tx, self.key.as_ref(), 200, serde_json::Value::Null, self.now).await?;
         Ok(())

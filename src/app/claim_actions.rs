@@ -36,17 +36,17 @@ pub struct Claimed {
     pub provisioner: Provisioner,
     /// The lease.
     pub lease: LeaseRow,
+    /// Until when it is paid.
+    pub paid_until: Option<Timestamp>,
 }
 
-impl Claimed {
-    /// Until when the lease is paid: one that is not ready, as if it were now.
-    pub fn paid_until(&self, now: Timestamp) -> Option<Timestamp> {
-        let standing = &self.lease.doc.standing;
-        match (self.row.action, standing.phase) {
-            (Action::Release, _) => None,
-            (_, Phase::Provisioning) => Some(now.plus_s(standing.pending_s)),
-            _ => standing.paid_until,
-        }
+/// Until when a lease is paid, to be told at an action: one that is not ready, as if it were now.
+fn paid_until(lease: &LeaseRow, action: Action, now: Timestamp) -> Option<Timestamp> {
+    let standing = &lease.doc.standing;
+    match (action, standing.phase) {
+        (Action::Release, _) => None,
+        (_, Phase::Provisioning) => Some(now.plus_s(standing.pending_s)),
+        _ => standing.paid_until,
     }
 }
 
@@ -101,10 +101,12 @@ impl WriteItem for ClaimActions {
             let until = self.now.plus_s(provisioner.timeout_s() + MARGIN_S);
             let corrupt = || DbError::corrupt("action", "subject", &row.id);
             let lease = db::lease::find(tx.conn(), &row.subject).await?.ok_or_else(corrupt)?;
-            if db::action::claim(tx.conn(), &row, (self.now, until)).await? {
+            let paid_until = paid_until(&lease, row.action, self.now);
+            if db::action::claim(tx.conn(), &row, (self.now, until), paid_until).await? {
                 let tried_at = row.tried_at.or(Some(self.now));
-                let row = ActionRow { attempt: row.attempt + 1, tried_at, ..row };
-                claimed.push(Claimed { row, provisioner, lease });
+                let told_until = row.told_until.or(paid_until);
+                let row = ActionRow { attempt: row.attempt + 1, tried_at, told_until, ..row };
+                claimed.push(Claimed { row, provisioner, lease, paid_until });
             }
         }
         Ok(claimed)

@@ -118,14 +118,14 @@ pub struct RecordAttempt {
 
 impl RecordAttempt {
     /// Where the delivery stands now, and why its endpoint gets nothing more.
-    fn after(&self) -> (After, Option<&'static str>) {
+    fn after(&self, tries: u32) -> (After, Option<&'static str>) {
         if self.attempt.failure.is_none() {
             return (After::Delivered, None);
         }
         if self.attempt.response_status == Some(GONE) {
             return (After::Failed, Some("it answered 410 Gone"));
         }
-        match pause_millis(self.claimed.tries, self.random, self.retry_after_s) {
+        match pause_millis(tries, self.random, self.retry_after_s) {
             Some(pause) => (After::Again(self.now.plus_millis(pause)), None),
             None => (After::Failed, Some("a delivery failed for three days")),
         }
@@ -138,12 +138,13 @@ impl WriteItem for RecordAttempt {
     type Error = DbError;
 
     async fn run(&self, tx: &mut Tx) -> Result<Option<After>, DbError> {
-        let (after, disable) = self.after();
         let id = &self.claimed.id;
         // Forgotten meanwhile, at worst.
         let Some(delivery) = db::delivery::find(tx.conn(), id.as_str()).await? else {
             return Ok(None);
         };
+        // All of its tries may have been given back meanwhile.
+        let (after, disable) = self.after(delivery.tries.saturating_add(1));
         db::delivery::insert_attempt(tx.conn(), id, &self.attempt).await?;
         if !db::delivery::record(tx.conn(), id, &self.attempt, after, self.now).await? {
             return Ok(None);

@@ -17,6 +17,8 @@ pub struct MakeCode {
     pub lease: LeaseId,
     /// Its generation.
     pub generation: u32,
+    /// How often the token of its claim had been replaced when the holder was known by it.
+    pub rotations: u32,
     /// SHA-256 of the code, in hex.
     pub code_hash: String,
     /// The clock.
@@ -32,6 +34,7 @@ impl WriteItem for MakeCode {
         let code = GateCode {
             lease: self.lease.clone(),
             generation: self.generation,
+            rotations: self.rotations,
             expires_at: self.now.plus_s(VALID_S),
         };
         Ok(db::gate_code::insert(tx.conn(), &self.code_hash, &code).await?)

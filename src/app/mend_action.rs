@@ -67,9 +67,17 @@ impl MendAction {
         if let Some(open) = open {
             db::action::retry(tx.conn(), &open.id, self.ground.now).await?;
         }
+        // What comes after it and stands for it must not be undone.
+        let mut stand: Vec<Action> = Vec::new();
+        for action in Action::ALL {
+            if db::action::is_open(tx.conn(), subject, (generation, action), false).await? {
+                stand.push(action);
+            }
+        }
         let mut again: Vec<&ActionRow> = Vec::new();
         for row in left.iter().rev() {
-            if !again.iter().any(|later| later.action.makes_up_for().contains(&row.action)) {
+            if !stand.iter().any(|later| later.makes_up_for().contains(&row.action)) {
+                stand.push(row.action);
                 again.push(row);
             }
         }
@@ -98,10 +106,11 @@ impl MendAction {
         if !db::action::force(tx.conn(), &open, self.ground.now).await? {
             return refuse("its release is being tried right now; ask again");
         }
-        take_back(tx, &open).await?;
+        take_back(tx, &self.ground, &open).await?;
         let lease = get_lease(tx, &self.lease).await?;
         if lease.doc.provisioner_error {
             db::lease::set_provisioner_error(tx.conn(), &lease, false).await?;
+            tx.touch(&self.lease);
         }
         Ok(open.action)
     }

@@ -32,6 +32,8 @@ pub enum Went {
         after_s: Option<u64>,
         /// A random number for the wait.
         random: u8,
+        /// It may still be at it.
+        in_doubt: bool,
     },
     /// It will not work before somebody has looked at it.
     Failed {
@@ -50,10 +52,10 @@ pub struct RecordAction {
     pub row: ActionRow,
     /// How it went.
     pub went: Went,
-    /// Until when it was told that the lease is paid.
-    pub told: Option<Timestamp>,
 }
 
+/// How long what did not answer may still be at it, in seconds.
+const DOUBT_S: u64 = 60;
 /// By how much the end that a provisioner was told when it began may differ from the true one before
 /// it is told that, in milliseconds.
 const SLACK_MS: u64 = 5000;
@@ -66,13 +68,21 @@ impl WriteItem for RecordAction {
         let given_up = self.row.failure.as_deref().unwrap_or_default();
         match &self.went {
             Went::Done { access } => self.done(tx, access.as_ref()).await,
-            Went::Again { why, .. } | Went::Failed { why } if self.is_pointless(tx).await? => {
+            Went::Again { why, in_doubt, .. } if self.is_pointless(tx).await? => {
+                if self.end(tx, "superseded", Some(why)).await? && *in_doubt {
+                    let (row, at) = (&self.row, self.ground.now.plus_s(DOUBT_S));
+                    let (subject, generation) = (&row.subject, row.generation);
+                    db::action::delay_release(tx.conn(), subject, generation, at).await?;
+                }
+                Ok(())
+            }
+            Went::Failed { why } if self.is_pointless(tx).await? => {
                 self.end(tx, "superseded", Some(why)).await.map(|_| ())
             }
             Went::GivenUp if self.is_pointless(tx).await? => {
                 self.end(tx, "superseded", Some(given_up)).await.map(|_| ())
             }
-            Went::Again { why, after_s, random } => {
+            Went::Again { why, after_s, random, .. } => {
                 let (now, end) = (self.ground.now, self.end_of_patience());
                 if now >= end {
                     return self.give_up(tx, why).await;
@@ -129,7 +139,7 @@ impl RecordAction {
         }
         match row.action {
             Action::Provision => self.ready(tx, &id).await,
-            Action::Release => take_back(tx, row).await,
+            Action::Release => take_back(tx, &self.ground, row).await,
             _ => Ok(()),
         }
     }
@@ -144,8 +154,8 @@ impl RecordAction {
         };
         let standing = &lease.doc.standing;
         let paid_until = standing.paid_until.filter(|_| standing.phase == Phase::Live);
-        // Making it ready took a while, or money came meanwhile.
-        if let (Some(told), Some(paid_until)) = (self.told, paid_until)
+        // Making it ready took a while, maybe the first of several attempts did it, or money came.
+        if let (Some(told), Some(paid_until)) = (self.row.told_until, paid_until)
             && told.millis().abs_diff(paid_until.millis()) > SLACK_MS
         {
             let row = &self.row;
@@ -263,14 +273,18 @@ async fn note_error(tx: &mut Tx, lease: &str, fails: bool) -> Result<bool, DbErr
 }
 
 /// A unit was taken back: it is free, what was told of it is forgotten, and the lease may begin anew.
-pub(super) async fn take_back(tx: &mut Tx, row: &ActionRow) -> Result<(), DbError> {
+pub(super) async fn take_back(
+    tx: &mut Tx,
+    ground: &Ground,
+    row: &ActionRow,
+) -> Result<(), DbError> {
     db::access::remove(tx.conn(), &row.subject, row.generation).await?;
     let found = db::terms::find(tx.conn(), &row.resource).await?;
     if let (Some(unit), Some(resource)) = (&row.unit, found) {
         free_unit(tx, &resource, &row.subject, unit).await?;
     }
     if let Some(id) = LeaseId::parse(&row.subject) {
-        db::lease::mark_changed(tx.conn(), &id).await?;
+        settle(tx, ground, &id, None).await?;
     }
     Ok(())
 }

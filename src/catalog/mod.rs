@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::domain::resource::Terms;
+use crate::domain::site;
 use crate::settings::{Fields, Problems, parse_toml, read_text};
 
 pub use change::Change;
@@ -45,13 +46,21 @@ pub fn parse(place: &str, text: &str) -> Result<Vec<Terms>, Problems> {
     fields.finish();
     let mut found = Vec::new();
     let mut names: BTreeMap<String, usize> = BTreeMap::new();
+    let mut hosts: BTreeMap<String, String> = BTreeMap::new();
     for (n, table) in tables.unwrap_or_default().into_iter().enumerate() {
         let id = table.get("id").and_then(toml::Value::as_str).map(str::to_owned);
         let name = id.clone().unwrap_or_else(|| format!("number {}", n + 1));
+        let site = table.get("site").and_then(toml::Value::as_str).and_then(site::origin);
+        let host = site.map(|site| site::host(&site).to_owned());
         let place = format!("{place}: resource {name}");
         let mut fields = Fields::of_table(&place, "", table, &mut problems);
         if let Some(first) = id.and_then(|id| names.insert(id, n + 1)) {
             fields.wrong("id", format!("is used twice, by resources {first} and {}", n + 1));
+        }
+        if let Some(first) = host.and_then(|host| hosts.insert(host, name)) {
+            let why = "the session of one would end that of the other, since browsers keep one \
+                cookie of a name for a host, whatever the port; give each a host of its own";
+            fields.wrong("site", format!("is on the same host as that of resource {first}: {why}"));
         }
         found.extend(resource::terms(fields));
     }

@@ -178,6 +178,23 @@ fn one_mistake_gives_one_message_that_names_resource_key_value_and_what_is_allow
 }
 
 #[test]
+fn two_sites_on_one_host_are_refused_whatever_the_port() {
+    let second = |site: &str| {
+        let first = with("site = \"https://box.test:8443\"");
+        let second = with(&format!("site = \"{site}\"")).replace("id = \"a\"", "id = \"b\"");
+        format!("{first}\n{second}")
+    };
+    let found = wrong(&second("http://Box.test"));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(
+        found[0].starts_with("c.toml: resource b: site: is on the same host as that of resource a"),
+        "{}",
+        found[0]
+    );
+    assert_eq!(good(&second("https://b.box.test:8443")).len(), 2);
+}
+
+#[test]
 fn ssh_users_and_sites_are_read_with_their_defaults() {
     let keys = "params = { ssh_public_key = { format = \"ssh-public-key\" } }\n\
                 ssh = { user = \"u-{unit}\", options = [\"pty\", \"permitopen=localhost:80\"] }\n\

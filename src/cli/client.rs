@@ -216,7 +216,11 @@ fn refused(status: StatusCode, body: &[u8]) -> Failure {
     };
     for field in problem["errors"].as_array().into_iter().flatten() {
         let part = |name: &str| field[name].as_str().unwrap_or_default().to_owned();
-        text.push_str(&format!("\n  {} {}", part("pointer"), part("detail")));
+        // One field alone is what the words above are about.
+        text.push_str(&match problem["detail"] == field["detail"] {
+            true => format!("\n  at {}", part("pointer")),
+            false => format!("\n  {} {}", part("pointer"), part("detail")),
+        });
     }
     // Of a proxy between us, or of a server that does not know itself.
     let unknown = status.is_server_error()
@@ -239,6 +243,10 @@ mod tests {
         let no = refused(StatusCode::CONFLICT, body);
         assert_eq!((no.exit.number(), no.exit.to_string().lines().count()), (1, 2));
         assert!(no.exit.to_string().contains("sold_out: none left\n  /resource another"));
+        let twice = br#"{"code":"invalid_request","detail":"too long",
+            "errors":[{"pointer":"/name","detail":"too long"}]}"#;
+        let no = refused(StatusCode::UNPROCESSABLE_ENTITY, twice);
+        assert_eq!(no.exit.to_string(), "error: invalid_request: too long\n  at /name");
         assert_eq!(refused(StatusCode::SERVICE_UNAVAILABLE, b"").exit.number(), 75);
         assert_eq!(refused(StatusCode::TOO_MANY_REQUESTS, b"<html>").exit.number(), 75);
     }

@@ -42,7 +42,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     cache: Option<PathBuf>,
     /// How long an answer is kept at most
-    #[arg(long, value_name = "DURATION", default_value = "1h",
+    #[arg(long, value_name = "DURATION", default_value = "5m",
         value_parser = humantime::parse_duration)]
     cache_for: Duration,
 }
@@ -142,7 +142,7 @@ fn keep(file: &Path, args: &Args, keys: &[Key], now: Timestamp) -> Result<(), ke
     let (resource, user) = (args.resource.clone(), args.user.clone());
     let kept = Kept { resource, user, at: now, keys: keys.to_vec() };
     let text = serde_json::to_string(&kept).expect("text and numbers serialize");
-    keys::replace(file, &text)
+    keys::replace_cache(file, &text)
 }
 
 /// What the file says; `None` when it is not there, or somebody else may have written it.
@@ -179,7 +179,7 @@ mod tests {
     fn what_was_kept_is_good_for_a_while_and_for_the_same_user_and_never_beyond_a_leases_end() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("keys.json");
-        let keys = [key("a", NOW.plus_s(600)), key("b", NOW.plus_s(86_400))];
+        let keys = [key("a", NOW.plus_s(200)), key("b", NOW.plus_s(86_400))];
         keep(&file, &args("box-1"), &keys, NOW).unwrap();
         let found = |user: &str, now: Timestamp| {
             let kept = read(&file).unwrap();
@@ -188,10 +188,10 @@ mod tests {
                 .map(|key| key.line.clone())
                 .collect::<String>()
         };
-        assert_eq!(found("box-1", NOW.plus_s(599)), "restrict,arestrict,b");
-        assert_eq!(found("box-1", NOW.plus_s(600)), "restrict,b");
-        assert_eq!(found("box-1", NOW.plus_s(3600)), "restrict,b");
-        assert_eq!(found("box-1", NOW.plus_s(3601)), "", "too old");
+        assert_eq!(found("box-1", NOW.plus_s(199)), "restrict,arestrict,b");
+        assert_eq!(found("box-1", NOW.plus_s(200)), "restrict,b");
+        assert_eq!(found("box-1", NOW.plus_s(300)), "restrict,b");
+        assert_eq!(found("box-1", NOW.plus_s(301)), "", "too old");
         assert_eq!(found("box-1", NOW.minus_s(3600)), "", "from the future");
         assert_eq!(found("box-2", NOW), "", "of another user");
     }

@@ -12,7 +12,7 @@ use serde_json::Value;
 pub(super) struct Shown(pub Value);
 
 /// What a line of a list shows, of what is there.
-const COLUMNS: [&str; 25] = [
+const COLUMNS: [&str; 26] = [
     "id",
     "seq",
     "at",
@@ -35,6 +35,7 @@ const COLUMNS: [&str; 25] = [
     "waits_for",
     "paid_until",
     "attempt",
+    "outcome",
     "failure",
     "fate",
     "revoked_at",

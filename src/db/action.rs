@@ -34,6 +34,8 @@ pub struct ActionRow {
     pub attempt: u32,
     /// When it was tried first.
     pub tried_at: Option<Timestamp>,
+    /// Until when the lease was said to be paid then.
+    pub told_until: Option<Timestamp>,
     /// When it failed for good: an operator has to look.
     pub failed_at: Option<Timestamp>,
     /// What was said the last time it failed.
@@ -52,7 +54,7 @@ impl ActionRow {
 }
 
 const COLUMNS: &str = "id, subject, ordinal, resource, unit, generation, action, n, created_at, \
-     due_at, attempt, tried_at, failed_at, failure, done_at, outcome";
+     due_at, attempt, tried_at, told_until_at, failed_at, failure, done_at, outcome";
 
 fn select() -> String {
     format!("SELECT {COLUMNS} FROM action")
@@ -73,6 +75,7 @@ fn read(row: &sqlx::any::AnyRow) -> Result<ActionRow, DbError> {
         due_at: row.at("due_at")?,
         attempt: row.u32("attempt")?,
         tried_at: row.opt_at("tried_at")?,
+        told_until: row.opt_at("told_until_at")?,
         failed_at: row.opt_at("failed_at")?,
         failure: row.opt_text("failure")?,
         done_at: row.opt_at("done_at")?,
@@ -234,20 +237,24 @@ pub async fn due(
     query.fetch_all(&mut *conn).await?.iter().map(read).collect()
 }
 
-/// Claims an action for a time; false when somebody else has.
+/// Claims an action for a time, to say that the lease is paid until `told_until`; false when somebody
+/// else has.
 pub async fn claim(
     conn: &mut Conn,
     row: &ActionRow,
     (now, until): (Timestamp, Timestamp),
+    told_until: Option<Timestamp>,
 ) -> Result<bool, DbError> {
     let done = sqlx::query(
         "UPDATE action SET claimed_until_at = $3, attempt = attempt + 1, \
-         tried_at = COALESCE(tried_at, $4) WHERE id = $1 AND attempt = $2 AND done_at IS NULL",
+         tried_at = COALESCE(tried_at, $4), told_until_at = COALESCE(told_until_at, $5) \
+         WHERE id = $1 AND attempt = $2 AND done_at IS NULL",
     )
     .bind(&row.id)
     .bind(int(row.attempt))
     .bind(until.millis())
     .bind(now.millis())
+    .bind(told_until.map(Timestamp::millis))
     .execute(&mut *conn)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -302,6 +309,25 @@ pub async fn end(
     .execute(&mut *conn)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// The release of a generation that waits is due at `due_at` at the earliest.
+pub async fn delay_release(
+    conn: &mut Conn,
+    subject: &str,
+    generation: u32,
+    due_at: Timestamp,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE action SET due_at = $3 WHERE subject = $1 AND generation = $2 \
+         AND action = 'release' AND done_at IS NULL AND due_at < $3",
+    )
+    .bind(subject)
+    .bind(int(generation))
+    .bind(due_at.millis())
+    .execute(&mut *conn)
+    .await?;
+    Ok(())
 }
 
 /// It failed before, nobody is at it, and an operator says that it is done.

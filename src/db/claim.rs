@@ -13,7 +13,11 @@ pub struct Claim {
     pub refund_address: Option<String>,
     /// Where payouts go.
     pub payout_address: Option<String>,
+    /// How often its token was replaced.
+    pub rotations: u32,
 }
+
+const SELECT: &str = "SELECT id, refund_address, payout_address, rotations FROM claim";
 
 fn read(row: &sqlx::any::AnyRow) -> Result<Claim, DbError> {
     let row = Row::new(row, "claim");
@@ -21,12 +25,13 @@ fn read(row: &sqlx::any::AnyRow) -> Result<Claim, DbError> {
         id: row.text("id")?,
         refund_address: row.opt_text("refund_address")?,
         payout_address: row.opt_text("payout_address")?,
+        rotations: row.u32("rotations")?,
     })
 }
 
 /// The claim whose token has this SHA-256, in hex.
 pub async fn find_by_hash(conn: &mut Conn, token_hash: &str) -> Result<Option<Claim>, DbError> {
-    sqlx::query("SELECT id, refund_address, payout_address FROM claim WHERE token_hash = $1")
+    sqlx::query(sqlx::AssertSqlSafe(format!("{SELECT} WHERE token_hash = $1")))
         .bind(token_hash)
         .fetch_optional(&mut *conn)
         .await?
@@ -37,7 +42,7 @@ pub async fn find_by_hash(conn: &mut Conn, token_hash: &str) -> Result<Option<Cl
 
 /// One claim.
 pub async fn find(conn: &mut Conn, id: &str) -> Result<Option<Claim>, DbError> {
-    sqlx::query("SELECT id, refund_address, payout_address FROM claim WHERE id = $1")
+    sqlx::query(sqlx::AssertSqlSafe(format!("{SELECT} WHERE id = $1")))
         .bind(id)
         .fetch_optional(&mut *conn)
         .await?
@@ -66,9 +71,10 @@ pub async fn insert(
     Ok(())
 }
 
-/// Replaces a claim's token: the old one is worth nothing from now on.
+/// Replaces a claim's token: the old one is worth nothing from now on, nor is what was made with it
+/// for the gate.
 pub async fn rotate(conn: &mut Conn, id: &str, token_hash: &str) -> Result<(), DbError> {
-    sqlx::query("UPDATE claim SET token_hash = $2 WHERE id = $1")
+    sqlx::query("UPDATE claim SET token_hash = $2, rotations = rotations + 1 WHERE id = $1")
         .bind(id)
         .bind(token_hash)
         .execute(&mut *conn)

@@ -69,8 +69,6 @@ pub struct Claimed {
     pub event: i64,
     /// Which attempt this is, ever.
     pub attempt: u32,
-    /// Which try this is since it was last asked for.
-    pub tries: u32,
 }
 
 /// Which deliveries an operator wants to see.
@@ -194,7 +192,7 @@ pub async fn claim(
         "UPDATE delivery SET claimed_until_at = $4, attempts = attempts + 1 \
          WHERE id IN (SELECT id FROM delivery WHERE webhook = $1 AND status = 'pending' \
           AND due_at <= $2 AND (claimed_until_at IS NULL OR claimed_until_at <= $2) \
-          ORDER BY due_at, event LIMIT $3) RETURNING id, webhook, event, attempts, tries",
+          ORDER BY due_at, event LIMIT $3) RETURNING id, webhook, event, attempts",
     )
     .bind(webhook.as_str())
     .bind(now.millis())
@@ -210,7 +208,6 @@ pub async fn claim(
             webhook: row.parsed("webhook", WebhookId::parse)?,
             event: row.i64("event")?,
             attempt: row.u32("attempts")?,
-            tries: row.u32("tries")?.saturating_add(1),
         });
     }
     claimed.sort_by_key(|claimed| claimed.event);

@@ -215,6 +215,8 @@ impl Fault {
             "40P01" | "40001" => Fault::Deadlock,
             // SQLITE_BUSY and its extended codes, after busy_timeout.
             "5" | "261" | "517" | "773" | LOCK_NOT_AVAILABLE | "53300" => Fault::Busy,
+            // The database takes no connections for now (ALLOW_CONNECTIONS false).
+            "55000" => Fault::Dead,
             // The server ends the session with these: shutdown, crash, start, idle time-out.
             "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25P04" => Fault::Dead,
             _ if code.len() == 5 && code.starts_with("08") => Fault::Dead,

@@ -12,6 +12,8 @@ pub struct GateCode {
     pub lease: LeaseId,
     /// Its generation when the code was made.
     pub generation: u32,
+    /// How often the token of its claim had been replaced by then.
+    pub rotations: u32,
     /// From when on it is worth nothing.
     pub expires_at: Timestamp,
 }
@@ -19,19 +21,22 @@ pub struct GateCode {
 /// Adds a code by the SHA-256 of it, in hex.
 pub async fn insert(conn: &mut Conn, code_hash: &str, code: &GateCode) -> Result<(), DbError> {
     sqlx::query(
-        "INSERT INTO gate_code (code_hash, lease, generation, expires_at) VALUES ($1, $2, $3, $4)",
+        "INSERT INTO gate_code (code_hash, lease, generation, rotations, expires_at) \
+         VALUES ($1, $2, $3, $4, $5)",
     )
     .bind(code_hash)
     .bind(code.lease.as_str())
     .bind(int(code.generation))
+    .bind(int(code.rotations))
     .bind(code.expires_at.millis())
     .execute(&mut *conn)
     .await?;
     Ok(())
 }
 
-const SELECT: &str = "SELECT gate_code.lease, gate_code.generation, gate_code.expires_at \
-     FROM gate_code JOIN lease ON lease.id = gate_code.lease \
+const SELECT: &str = "SELECT gate_code.lease, gate_code.generation, gate_code.rotations, \
+     gate_code.expires_at FROM gate_code JOIN lease ON lease.id = gate_code.lease \
+     JOIN claim ON claim.id = lease.claim AND claim.rotations = gate_code.rotations \
      WHERE gate_code.code_hash = $1 AND lease.resource = $2";
 
 /// What a code of `resource` opens, used up or not by the next moment.
@@ -50,6 +55,7 @@ pub async fn find(
             Ok(GateCode {
                 lease: row.parsed("lease", LeaseId::parse)?,
                 generation: row.u32("generation")?,
+                rotations: row.u32("rotations")?,
                 expires_at: row.at("expires_at")?,
             })
         })

@@ -20,7 +20,8 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (7, "webhooks", include_str!("../../migrations/0007_webhooks.sql")),
     (8, "gate", include_str!("../../migrations/0008_gate.sql")),
     (9, "actions", include_str!("../../migrations/0009_actions.sql")),
-    (10, "operator", include_str!("../../migrations/0010_operator.sql")),
+    (10, "rotations", include_str!("../../migrations/0010_rotations.sql")),
+    (11, "operator", include_str!("../../migrations/0011_operator.sql")),
 ];
 
 /// The newest schema version this program knows.

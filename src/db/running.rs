@@ -1,5 +1,5 @@
-//! Leases whose time runs, in short: what the gate has to know. Reads the tables of `lease` and
-//! `entry`, writes nothing.
+//! Leases whose time runs, in short: what the gate has to know. Reads the tables of `lease`,
+//! `claim` and `entry`, writes nothing.
 
 use std::collections::BTreeMap;
 
@@ -21,6 +21,8 @@ pub struct Running {
     pub state: LeaseState,
     /// Its generation.
     pub generation: u32,
+    /// How often the token of its claim was replaced.
+    pub rotations: u32,
     /// The terms that this generation keeps.
     pub terms_version: u32,
     /// Until when it is paid.
@@ -28,8 +30,8 @@ pub struct Running {
 }
 
 const SELECT: &str = "SELECT lease.id, lease.resource, lease.state, lease.generation, \
-     started.terms_version, lease.paid_until_at FROM lease JOIN lease_action started \
-     ON started.lease = lease.id AND started.kind = 'started' \
+     claim.rotations, started.terms_version, lease.paid_until_at \
+     FROM lease JOIN claim ON claim.id = lease.claim JOIN lease_action started ON started.lease = lease.id AND started.kind = 'started' \
      AND started.generation = lease.generation \
      WHERE lease.state IN ('active', 'grace', 'suspended')";
 
@@ -40,6 +42,7 @@ fn read(row: &AnyRow) -> Result<Running, DbError> {
         resource: row.text("resource")?,
         state: row.parsed("state", LeaseState::parse)?,
         generation: row.u32("generation")?,
+        rotations: row.u32("rotations")?,
         terms_version: row.u32("terms_version")?,
         paid_until: row.at("paid_until_at")?,
     })
@@ -83,6 +86,26 @@ pub async fn find(conn: &mut Conn, leases: &[String]) -> Result<Vec<Running>, Db
         rest = after;
     }
     Ok(found)
+}
+
+/// The running leases of a claim, with their resources.
+///
+/// # Errors
+/// [`DbError::Corrupt`]; those of the database.
+pub async fn of_claim(conn: &mut Conn, claim: &str) -> Result<Vec<(String, String)>, DbError> {
+    sqlx::query(
+        "SELECT id, resource FROM lease WHERE claim = $1 \
+         AND state IN ('active', 'grace', 'suspended') ORDER BY id",
+    )
+    .bind(claim)
+    .fetch_all(&mut *conn)
+    .await?
+    .iter()
+    .map(|row| {
+        let row = Row::new(row, "lease");
+        Ok((row.text("id")?, row.text("resource")?))
+    })
+    .collect()
 }
 
 /// Who holds a lease that is active, with what they handed in.

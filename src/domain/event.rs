@@ -67,6 +67,8 @@ kinds! {
     LeaseResumed = "lease.resumed",
     /// It is over.
     LeaseEnded = "lease.ended",
+    /// The token of its claim was replaced while its time runs: who came in with the old one is out.
+    LeaseClaimRotated = "lease.claim_rotated",
     /// Its provisioner failed.
     LeaseProvisionerError = "lease.provisioner_error",
     /// Its unit could not be taken back and stays out of stock.

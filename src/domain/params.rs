@@ -124,7 +124,7 @@ fn wanted(format: ParamFormat) -> &'static str {
 
 /// `type base64 [comment]`, without options, where the base64 part begins with the same type
 /// (RFC 4253 section 6.6).
-fn is_ssh_public_key(text: &str) -> bool {
+pub(super) fn is_ssh_public_key(text: &str) -> bool {
     if text.chars().any(char::is_control) {
         return false;
     }

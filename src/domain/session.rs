@@ -1,6 +1,6 @@
 //! Gate sessions: what a browser's cookie says, signed like a lease token but of a kind of its
-//! own, so that neither is taken for the other. It has no end: the lease is looked at each time.
-//! Called by the gate and by its enter page.
+//! own, so that neither is taken for the other. It has no end: the lease and the claim are looked at
+//! each time. Called by the gate and by its enter page.
 
 use serde::{Deserialize, Serialize};
 
@@ -29,19 +29,28 @@ pub struct Session {
     /// The lease's generation.
     #[serde(rename = "gen")]
     pub generation: u32,
+    /// How often the token of the lease's claim had been replaced.
+    #[serde(rename = "rot")]
+    pub rotations: u32,
+}
+
+/// Whose session it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whose {
+    /// The lease.
+    pub lease: LeaseId,
+    /// Its generation.
+    pub generation: u32,
+    /// How often the token of its claim had been replaced.
+    pub rotations: u32,
 }
 
 impl Session {
-    /// A session for a generation of a lease of `resource`.
-    pub fn new(
-        lease: LeaseId,
-        resource: &str,
-        generation: u32,
-        now: Timestamp,
-        random: [u8; 16],
-    ) -> Self {
+    /// A session for a lease of `resource`.
+    pub fn new(whose: Whose, resource: &str, now: Timestamp, random: [u8; 16]) -> Self {
+        let Whose { lease, generation, rotations } = whose;
         let aud = format!("{AUDIENCE}{resource}");
-        Self { sub: lease, aud, iat: now.unix_s(), jti: base32(&random), generation }
+        Self { sub: lease, aud, iat: now.unix_s(), jti: base32(&random), generation, rotations }
     }
 
     /// The resource it is for.
@@ -79,7 +88,8 @@ mod tests {
     }
 
     fn session() -> Session {
-        Session::new(LeaseId::new([1; 16]), "gpu", 2, NOW, [5; 16])
+        let lease = LeaseId::new([1; 16]);
+        Session::new(Whose { lease, generation: 2, rotations: 0 }, "gpu", NOW, [5; 16])
     }
 
     #[test]

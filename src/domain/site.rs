@@ -47,6 +47,16 @@ pub fn origin(text: &str) -> Option<String> {
     (named && !host.is_empty() && host.bytes().all(inside)).then(|| text.to_ascii_lowercase())
 }
 
+/// The host in a site's address, without the port: browsers keep the cookies of a host together.
+pub fn host(origin: &str) -> &str {
+    let rest = origin.split_once("://").map_or(origin, |(_, rest)| rest);
+    let end = match rest.starts_with('[') {
+        true => rest.find(']').map(|at| at + 1),
+        false => rest.find(':'),
+    };
+    &rest[..end.unwrap_or(rest.len())]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +108,18 @@ mod tests {
             ("https://box;x", None),
         ] {
             assert_eq!(origin(text).as_deref(), found, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_host_of_a_site_is_without_its_port() {
+        for (site, found) in [
+            ("https://box.example.org", "box.example.org"),
+            ("http://127.0.0.1:8081", "127.0.0.1"),
+            ("http://[::1]:80", "[::1]"),
+            ("http://[::1]", "[::1]"),
+        ] {
+            assert_eq!(host(site), found);
         }
     }
 }

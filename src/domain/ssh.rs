@@ -7,6 +7,7 @@ use data_encoding::{BASE64, BASE64_NOPAD};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::params::is_ssh_public_key;
 use super::time::Timestamp;
 
 /// Stands for the name of the unit in `user`.
@@ -56,12 +57,12 @@ pub fn option(text: &str) -> Option<String> {
     (VALUES.contains(&name) && fits).then(|| format!("{name}=\"{value}\""))
 }
 
-/// A public key, `type base64`, without the comment; `None` when it is none.
+/// A public key, `type base64`, without the comment; `None` when it is none: what a holder handed in
+/// under older terms may be anything.
 pub fn bare_key(text: &str) -> Option<String> {
     let mut words = text.split(' ');
     let (kind, data) = (words.next()?, words.next()?);
-    BASE64.decode(data.as_bytes()).ok()?;
-    Some(format!("{kind} {data}"))
+    is_ssh_public_key(text).then(|| format!("{kind} {data}"))
 }
 
 /// The SHA-256 fingerprint as OpenSSH writes it: `SHA256:…`.
@@ -103,7 +104,23 @@ mod tests {
             format!("restrict,pty,expiry-time=\"20270115080000Z\" {KEY} lse_x")
         );
         assert_eq!(fingerprint(&key).as_deref(), Some(FINGERPRINT));
-        assert_eq!((bare_key("ssh-ed25519"), bare_key("ssh-ed25519 ä")), (None, None));
+    }
+
+    #[test]
+    fn what_is_no_public_key_is_in_no_line() {
+        let data = KEY.split(' ').nth(1).unwrap();
+        for text in [
+            "ssh-ed25519",
+            "ssh-ed25519 ä",
+            "ssh-ed25519 AAAA",
+            &format!("cert-authority {data}"),
+            &format!("a\n{KEY}"),
+            &format!("{KEY} me\nssh-rsa x"),
+            &format!("command=\"x\",ssh-ed25519 {data}"),
+            "-----BEGIN CERTIFICATE-----\nAAAA",
+        ] {
+            assert_eq!(bare_key(text), None, "{text:?}");
+        }
     }
 
     #[test]

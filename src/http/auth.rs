@@ -177,12 +177,11 @@ impl Operator {
     /// 401, 429; those of the database.
     pub async fn by_key(state: &HttpState, source: &Source, token: &str) -> Result<Self, Problem> {
         let now = state.clock.now();
-        let allowed = state.limits.allow(source, Kind::WrongKey, now);
-        allowed.map_err(|seconds| too_many("unknown API keys", seconds))?;
         let mut conn = state.db.read().await?;
         let key = db::api_key::find_by_hash(&mut conn, &token_hash(token)).await?;
         drop(conn);
         let Some(key) = key.filter(|key| key.revoked_at.is_none()) else {
+            // Only now: a stranger who guesses must not shut out who shares a source with him.
             let taken = state.limits.take(source, Kind::WrongKey, now);
             taken.map_err(|seconds| too_many("unknown API keys", seconds))?;
             return Err(bad_token("this API key is not known, or was revoked"));

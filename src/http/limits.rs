@@ -2,8 +2,8 @@
 //! as many others. A minute's worth may come at once and fills up evenly. A source that many
 //! people share has ten times as much of both, unpaid holds included. Counted in memory, by node.
 //! Health, metrics, the gate and operators are not counted, except API keys that are none of ours:
-//! six times `create_per_minute`, as are codes for the gate and changes of params. Called by a layer,
-//! and by authentication.
+//! six times `create_per_minute`, as are codes for the gate, new claim tokens and changes of params.
+//! Called by a layer, and by authentication.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -39,7 +39,7 @@ pub struct Limits {
 /// API keys that are none of ours, a minute, as a multiple.
 const WRONG_KEYS_FACTOR: u64 = 6;
 
-/// Codes for the gate and changes of params, a minute, as a multiple.
+/// Codes for the gate, new claim tokens and changes of params, a minute, as a multiple.
 const ACTS_FACTOR: u64 = 6;
 
 /// What is counted apart.
@@ -47,7 +47,7 @@ const ACTS_FACTOR: u64 = 6;
 pub(super) enum Kind {
     /// Takes an address.
     Creates,
-    /// Makes a code for the gate, or changes params.
+    /// Makes a code for the gate or a new claim token, or changes params.
     Acts,
     /// Everything else of customers.
     Other,
@@ -73,15 +73,6 @@ impl Limits {
 
     /// Takes one request out of the budget; the seconds to wait when it is used up.
     pub(super) fn take(&self, source: &Source, kind: Kind, now: Timestamp) -> Result<(), u64> {
-        self.spend(source, kind, now, true)
-    }
-
-    /// Whether one more would be in the budget; the seconds to wait when it is used up.
-    pub(super) fn allow(&self, source: &Source, kind: Kind, now: Timestamp) -> Result<(), u64> {
-        self.spend(source, kind, now, false)
-    }
-
-    fn spend(&self, source: &Source, kind: Kind, now: Timestamp, take: bool) -> Result<(), u64> {
         let factor = if source.shared { SHARED_FACTOR } else { 1 };
         let of_kind = match kind {
             Kind::Creates => 1,
@@ -100,9 +91,7 @@ impl Limits {
         if too_much > 0 {
             return Err(u64::try_from(too_much).unwrap_or(0).div_ceil(1_000_000).max(1));
         }
-        if take {
-            *used = from + cost;
-        }
+        *used = from + cost;
         Ok(())
     }
 }
@@ -122,7 +111,7 @@ impl Budgets {
     }
 }
 
-/// Calls that take an address, and those that make a code or work for a provisioner, are counted
+/// Calls that take an address, and those that make a token or work for a provisioner, are counted
 /// apart. Those of pages are
 /// named by `Router::route` patterns in `pages`: `/resources/{id}`, `/leases/{id}/more`, `…/open`.
 fn kind(request: &Request) -> Kind {
@@ -133,8 +122,9 @@ fn kind(request: &Request) -> Kind {
     let asks = path.starts_with("/resources/") && !path.ends_with("/price");
     let of_page = asks || path.ends_with("/more");
     let creates = request.method() == Method::POST && (of_api || of_page);
-    let codes = path.starts_with("/v1/") && path.ends_with("/gate-code")
-        || path.starts_with("/leases/") && path.ends_with("/open");
+    let codes = path.starts_with("/v1/")
+        && (path.ends_with("/gate-code") || path.ends_with("/rotate-claim"))
+        || path.starts_with("/leases/") && (path.ends_with("/open") || path.ends_with("/rotate"));
     let changes = path.starts_with("/v1/leases/") && request.method() == Method::PATCH;
     match (creates, changes || codes && request.method() == Method::POST) {
         (true, _) => Kind::Creates,
@@ -196,12 +186,12 @@ mod tests {
     fn wrong_keys_have_a_budget_of_their_own_that_looking_does_not_use_up() {
         let (limits, one) = (Limits::new(10), source("10.0.0.1"));
         for _ in 0..100 {
-            limits.allow(&one, Kind::WrongKey, NOW).unwrap();
+            limits.take(&one, Kind::Other, NOW).unwrap();
         }
         assert_eq!(until_refused(&limits, &one, Kind::WrongKey, NOW), 60);
-        assert_eq!(limits.allow(&one, Kind::WrongKey, NOW), Err(1));
+        assert_eq!(limits.take(&one, Kind::WrongKey, NOW), Err(1));
         assert!(limits.take(&one, Kind::Creates, NOW).is_ok());
-        assert!(limits.allow(&one, Kind::WrongKey, NOW.plus_s(1)).is_ok());
+        assert!(limits.take(&one, Kind::WrongKey, NOW.plus_s(1)).is_ok());
     }
 
     #[test]

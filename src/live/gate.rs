@@ -35,6 +35,7 @@ fn key(lease: &str) -> Option<Key> {
 struct Place {
     paid_until: Timestamp,
     generation: u32,
+    rotations: u32,
     /// Its place in `terms`.
     terms: u32,
     /// Active: neither in grace nor suspended.
@@ -149,7 +150,7 @@ impl Gate {
     ) -> Result<Pass, Closed> {
         self.knows(resource)?;
         let claims = self.tokens.verify(token, keys, resource, now).map_err(Closed::Token)?;
-        let expires_at = self.end(&claims.sub, &claims.aud, claims.generation, now)?;
+        let (expires_at, _) = self.end(&claims.sub, &claims.aud, claims.generation, now)?;
         Ok(Pass { claims, expires_at })
     }
 
@@ -167,18 +168,22 @@ impl Gate {
     ) -> Result<(LeaseId, Timestamp), Closed> {
         self.knows(Some(resource))?;
         let session = self.sessions.verify(session, keys, resource).map_err(|_| Closed::Session)?;
-        let expires_at = self.end(&session.sub, resource, session.generation, now)?;
+        let (expires_at, rotations) = self.end(&session.sub, resource, session.generation, now)?;
+        if rotations != session.rotations {
+            return Err(Closed::Session);
+        }
         Ok((session.sub, expires_at))
     }
 
-    /// Until when a generation of a lease can be used, as things stand.
+    /// Until when a generation of a lease can be used, as things stand, and how often the token of
+    /// its claim was replaced.
     fn end(
         &self,
         lease: &LeaseId,
         resource: &str,
         generation: u32,
         now: Timestamp,
-    ) -> Result<Timestamp, Closed> {
+    ) -> Result<(Timestamp, u32), Closed> {
         let key = key(lease.as_str()).ok_or(Closed::Lease)?;
         let map = self.read();
         let place = map.leases.get(&key).ok_or(Closed::Lease)?;
@@ -187,7 +192,7 @@ impl Gate {
         if !place.open || place.generation != generation || place.paid_until <= now {
             return Err(Closed::Lease);
         }
-        Ok(place.paid_until.min(now.plus_s(shared.horizon_s)))
+        Ok((place.paid_until.min(now.plus_s(shared.horizon_s)), place.rotations))
     }
 
     /// Everything that was committed before `at` is in the map.
@@ -223,6 +228,7 @@ impl Gate {
             let place = Place {
                 paid_until: row.paid_until,
                 generation: row.generation,
+                rotations: row.rotations,
                 terms,
                 open: row.state == LeaseState::Active,
             };

@@ -84,6 +84,12 @@ impl Tail {
         self.fails = error.is_some();
     }
 
+    /// As if the last look were long ago.
+    #[cfg(test)]
+    pub fn look_anew(&mut self) {
+        self.looked_at = None;
+    }
+
     /// Reads what is new and tells it on.
     pub async fn step(&mut self) -> Result<(), DbError> {
         let began = Instant::now();
@@ -102,6 +108,7 @@ impl Tail {
             self.after = Some(after);
         }
         if self.looked_at.is_none_or(|at| began.duration_since(at) >= POLL) {
+            after = self.hold_to_log(&mut conn, after).await?;
             self.look_at_offers(&mut conn).await?;
             self.looked_at = Some(began);
         }
@@ -124,6 +131,19 @@ impl Tail {
             self.put(conn, page).await?;
         }
         self.after = Some(newest);
+        Ok(newest)
+    }
+
+    /// Fewer events than were told on: a database took over that had not got the newest ones. What
+    /// the gate knows from them never was.
+    async fn hold_to_log(&mut self, conn: &mut Conn, after: i64) -> Result<i64, DbError> {
+        if db::event::last_seq(conn).await? >= after {
+            return Ok(after);
+        }
+        tracing::warn!(after, "the event log is shorter than it was; reading all leases again");
+        self.after = None;
+        let newest = self.fill(conn).await?;
+        self.live.inner.topics.nudge_all();
         Ok(newest)
     }
 

@@ -109,6 +109,41 @@ fn the_gate_follows_a_lease_through_its_life() {
     });
 }
 
+/// What a standby has that took over without the newest events.
+struct Lost(LeaseId);
+
+impl WriteItem for Lost {
+    type Out = ();
+    type Error = DbError;
+
+    async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
+        for text in
+            ["DELETE FROM event WHERE seq > 1", "UPDATE lease SET state = 'unfunded' WHERE id = $1"]
+        {
+            let query = sqlx::query(text);
+            let query = if text.contains("$1") { query.bind(self.0.as_str()) } else { query };
+            query.execute(&mut *tx.conn()).await?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_log_that_lost_its_newest_events_makes_the_gate_forget_them() {
+    each(async |db| {
+        let mut rig = Rig::new(db.clone(), gpu()).await;
+        let (live, mut tail) = news(&db).await;
+        let lease = paid(&mut rig).await;
+        tail.step().await.unwrap();
+        assert_eq!(knock(&live, &rig, &lease).await, Ok(()));
+        db.write(Lost(lease.clone())).await.unwrap();
+        tail.look_anew();
+        tail.step().await.unwrap();
+        assert_eq!(knock(&live, &rig, &lease).await, Err(Closed::Lease));
+        assert!(live.gate().is_empty());
+    });
+}
+
 #[test]
 fn a_node_that_starts_knows_the_leases_that_run() {
     each(async |db| {

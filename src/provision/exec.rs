@@ -43,9 +43,12 @@ fn environment(input: &Input) -> BTreeMap<String, OsString> {
     vars
 }
 
+fn again(why: String) -> Outcome {
+    Outcome::Again { why, after: None, in_doubt: false }
+}
+
 /// Runs `command` once.
 pub(super) async fn call(command: &[String], limit: Duration, input: &Input) -> Outcome {
-    let again = |why: String| Outcome::Again { why, after: None };
     let mut child = match start(command, limit, input) {
         Ok(child) => child,
         Err(error) => return again(format!("the guard cannot be started: {error}")),
@@ -130,8 +133,8 @@ fn judge(action: Action, ran: Ran) -> Outcome {
     };
     match ran.code {
         Some(0) => done(action, &ran.out),
-        Some(TRY_AGAIN) => Outcome::Again { why: spoke("exit 75"), after: None },
+        Some(TRY_AGAIN) => again(spoke("exit 75")),
         Some(code) => Outcome::Failed { why: spoke(&format!("exit {code}")) },
-        None => Outcome::Again { why: spoke("the guard was ended by a signal"), after: None },
+        None => again(spoke("the guard was ended by a signal")),
     }
 }

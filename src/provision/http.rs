@@ -36,10 +36,10 @@ pub(super) struct Target<'a> {
 impl Target<'_> {
     /// Calls it once.
     pub(super) async fn call(&self, client: &Client, input: &Input, now: Timestamp) -> Outcome {
-        let again = |why: String| Outcome::Again { why, after: None };
+        let again = |why: String, in_doubt| Outcome::Again { why, after: None, in_doubt };
         let secret = match secret(self.secret_file) {
             Ok(secret) => secret,
-            Err(why) => return again(why),
+            Err(why) => return again(why, false),
         };
         let exchange = async {
             let response = send(client.post(self.url), &secret, input, now).await?;
@@ -47,8 +47,11 @@ impl Target<'_> {
             Ok::<_, reqwest::Error>((status, wait, body(response).await?))
         };
         match tokio::time::timeout(self.limit, exchange).await {
-            Err(_) => again("it did not answer in time".into()),
-            Ok(Err(error)) => again(format!("no answer: {}", chain(&error.without_url()))),
+            Err(_) => again("it did not answer in time".into(), true),
+            Ok(Err(error)) => {
+                let heard = !error.is_connect();
+                again(format!("no answer: {}", chain(&error.without_url())), heard)
+            }
             Ok(Ok((status, after, body))) => judge(input.action, status, after, &body),
         }
     }
@@ -122,7 +125,7 @@ fn judge(action: Action, status: StatusCode, after: Option<Duration>, body: &[u8
         return done(action, body);
     }
     if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
-        return Outcome::Again { why, after };
+        return Outcome::Again { why, after, in_doubt: false };
     }
     Outcome::Failed { why }
 }

@@ -60,6 +60,8 @@ pub enum Outcome {
         why: String,
         /// When, if that was said.
         after: Option<Duration>,
+        /// It may still be at it: nobody heard of its end.
+        in_doubt: bool,
     },
     /// It will not work before somebody has looked at it.
     Failed {

@@ -225,7 +225,7 @@ async fn record(
         failure: done.failure,
     };
     let (webhook, failure) = (claimed.webhook.clone(), attempt.failure.clone());
-    let (delivery, tries) = (claimed.id.clone(), claimed.tries);
+    let (delivery, attempt_n) = (claimed.id.clone(), claimed.attempt);
     let item = RecordAttempt {
         claimed,
         attempt,
@@ -238,7 +238,7 @@ async fn record(
     let result = match after {
         Some(After::Delivered) => "delivered",
         Some(After::Again(at)) => {
-            tracing::info!(%webhook, %delivery, tries, failure, again_at = %at, "not delivered");
+            tracing::info!(%webhook, %delivery, attempt = attempt_n, failure, again_at = %at, "not delivered");
             "retried"
         }
         Some(After::Failed) => {

@@ -100,8 +100,7 @@ impl Caller {
     async fn call(&self, claimed: Claimed) -> anyhow::Result<String> {
         let now = self.clock.now();
         let resource = claimed.row.resource.clone();
-        let input = input(&claimed, now);
-        let told = input.paid_until;
+        let input = input(&claimed);
         let went = match claimed.row.failed_at {
             // It failed for good, and nobody has retried it: it is only claimed to be given up.
             Some(_) => Went::GivenUp,
@@ -120,7 +119,7 @@ impl Caller {
             now: self.clock.now(),
             trusted: self.readiness.borrow().trusted(),
         };
-        let item = RecordAction { ground, row: claimed.row, went, told };
+        let item = RecordAction { ground, row: claimed.row, went };
         // Not written: its claim runs out, and it is done again.
         pass(self.db.write(item).await, ())?;
         Ok(resource)
@@ -138,7 +137,7 @@ fn pass<T>(result: Result<T, DbError>, instead: T) -> anyhow::Result<T> {
     }
 }
 
-fn input(claimed: &Claimed, now: crate::domain::time::Timestamp) -> Input {
+fn input(claimed: &Claimed) -> Input {
     Input {
         key: claimed.row.key(),
         action: claimed.row.action,
@@ -146,7 +145,7 @@ fn input(claimed: &Claimed, now: crate::domain::time::Timestamp) -> Input {
         lease: claimed.row.subject.clone(),
         generation: claimed.row.generation,
         unit: claimed.row.unit.clone(),
-        paid_until: claimed.paid_until(now),
+        paid_until: claimed.paid_until,
         params: claimed.lease.params.clone(),
     }
 }
@@ -155,11 +154,12 @@ fn went(outcome: Outcome) -> Went {
     match outcome {
         Outcome::Done { access } => Went::Done { access },
         Outcome::Failed { why } => Went::Failed { why },
-        Outcome::Again { why, after } => {
+        Outcome::Again { why, after, in_doubt } => {
             let mut random = [0];
             // Without randomness those that failed together return together.
             let _ = getrandom::fill(&mut random);
-            Went::Again { why, after_s: after.map(|after| after.as_secs()), random: random[0] }
+            let (after_s, random) = (after.map(|after| after.as_secs()), random[0]);
+            Went::Again { why, after_s, random, in_doubt }
         }
     }
 }

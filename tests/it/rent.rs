@@ -2,10 +2,11 @@
 //! with it later. And one who lets a command run for as long as the lease does.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, ChildStderr, ChildStdout, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
 
+use crate::harness::bitcoind::free_port;
 use crate::harness::cut::Cut;
 use crate::harness::daemon::{Shop, once};
 use crate::harness::wait::until;
@@ -92,7 +93,11 @@ fn the_printed_key_goes_on_with_a_request_that_was_broken_off() {
 
 /// Runs a command with the lease; it is told where to pay on standard error.
 fn rent_to_run(shop: &Shop, script: &str) -> (Child, String) {
-    let (child, mut lines) = rent(shop, shop.url(), &["--exec", "sh", "-c", script]);
+    rent_to_run_from(shop, shop.url(), script)
+}
+
+fn rent_to_run_from(shop: &Shop, server: &str, script: &str) -> (Child, String) {
+    let (child, mut lines) = rent(shop, server, &["--exec", "sh", "-c", script]);
     let address = next(&mut lines, "to ");
     // It goes on telling: who writes into a closed pipe fails.
     std::thread::spawn(move || lines.for_each(drop));
@@ -156,5 +161,66 @@ fn a_command_is_ended_when_its_lease_is_and_one_that_is_not_there_is_refused_bef
             ["rent", "box", "2h", "--server", shop.url(), "--exec", "no-such-program", "-x"];
         let refused = shop.command(&words).output().expect("the program starts");
         assert_eq!((refused.status.code(), leases(shop)), (Some(2), known));
+    });
+}
+
+/// Prints where its token is, then when it is asked to end.
+const WAITS: &str = "trap 'echo asked to end; exit 9' TERM; echo \"$LEASEHOLD_LEASE\"; \
+    echo \"$LEASEHOLD_TOKEN_FILE\"; while :; do sleep 0.05; done";
+
+#[test]
+fn a_command_goes_on_after_a_top_up_and_a_restart_and_ends_when_the_time_does() {
+    once(|shop| {
+        shop.stop();
+        // A restart must not move it.
+        shop.variables.push(("LEASEHOLD_LISTEN", format!("127.0.0.1:{}", free_port())));
+        shop.variables.push(("LEASEHOLD_TOKEN_TTL", "4s".into()));
+        shop.start();
+        let proxy = Cut::before(shop.url(), "POST /v1/leases/lse_", 2);
+        let (mut child, address) = rent_to_run_from(shop, &proxy.url, WAITS);
+        let mut lines = lines_of(&mut child);
+        let mut line = || lines.next().expect("a line").expect("text");
+        let (lease, file) = (line(), line());
+        assert_eq!(proxy.lost(), 2, "the first token was asked for again");
+        let fresh = |shop: &Shop| {
+            until("a token that opens the gate", || {
+                let token = std::fs::read_to_string(&file).map_err(|error| error.to_string())?;
+                let ask = shop.ask(reqwest::Method::GET, "/v1/gate/box", Some(&token), None);
+                if ask.0 == 204 { Ok(()) } else { Err(format!("{ask:?}")) }
+            });
+        };
+        fresh(shop);
+        shop.node.send(&address, 7200);
+        shop.node.mine(1);
+        shop.lease_until("the top-up", &lease, |lease| lease["remaining_s"].as_u64() > Some(7200));
+        shop.shift_clock(7200);
+        fresh(shop);
+        shop.stop();
+        shop.start();
+        // By then each of before has ended.
+        shop.shift_clock(7210);
+        fresh(shop);
+        shop.shift_clock(14_400);
+        assert_eq!(line(), "asked to end");
+        assert_eq!(child.wait().expect("our child").code(), Some(9));
+    });
+}
+
+#[test]
+fn a_hangup_ends_the_command_with_all_that_it_started() {
+    once(|shop| {
+        let script = "(trap '' TERM; while :; do sleep 0.05; done) & echo $!; exec sleep 1000";
+        let (mut child, _) = rent_to_run(shop, script);
+        let mut lines = lines_of(&mut child);
+        let other = lines.next().expect("a line").expect("text");
+        let hang_up = Command::new("kill").args(["-HUP", &child.id().to_string()]).status();
+        assert!(hang_up.expect("kill is there").success());
+        let code = child.wait().expect("our child").code();
+        assert_eq!(code, Some(143), "it was asked to end");
+        until("the other one to be gone", || {
+            let stat = std::fs::read_to_string(format!("/proc/{other}/stat")).unwrap_or_default();
+            let runs = !stat.is_empty() && !stat.contains(") Z ");
+            if runs { Err(stat) } else { Ok(()) }
+        });
     });
 }

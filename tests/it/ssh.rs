@@ -1,27 +1,27 @@
 //! A machine that is rented over SSH: the real sshd asks whose key it may take.
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::daemon::{Rented, Shop, once};
 use crate::harness::peers::left_out;
-use crate::harness::sshd::{self, Sshd, User, hook, new_key, write_api_key, write_command};
-use crate::harness::wait::{now, until};
+use crate::harness::sshd::{
+    self, Sshd, User, hook, new_key, write_api_key, write_command, write_hook,
+};
+use crate::harness::wait::until;
 
-/// How long an answer for sshd may take.
-const QUICK: Duration = Duration::from_millis(50);
-
-/// A shop whose one unit is the machine of `user`.
-fn machine(shop: &mut Shop, user: &User) {
+/// A shop whose one unit is the machine of `user`, with `more` in the catalogue.
+fn machine(shop: &mut Shop, user: &User, more: &str) {
     shop.stop();
     shop.write_catalog(&format!(
         "[[resource]]\nid = \"machine\"\naccess = \"exclusive\"\nunits = [\"{}\"]\n\
          price = {{ sat = 3600, per = \"1h\" }}\ngrace = \"1m\"\n\
          params = {{ ssh_public_key = {{ required = true, format = \"ssh-public-key\" }} }}\n\
-         ssh = {{ user = \"{{unit}}\", options = [\"pty\"] }}\n",
+         ssh = {{ user = \"{{unit}}\", options = [\"pty\"] }}\n{more}",
         user.name
     ));
     shop.start();
@@ -61,7 +61,7 @@ fn sshd_lets_a_holder_in_while_the_lease_runs_also_during_a_restart_and_then_no_
     }
     once(|shop| {
         let user = User::new();
-        machine(shop, &user);
+        machine(shop, &user, "");
         let key = new_key(shop.folder(), "holder");
         new_key(shop.folder(), "stranger");
         let folder = shop.folder().to_owned();
@@ -82,18 +82,9 @@ fn sshd_lets_a_holder_in_while_the_lease_runs_also_during_a_restart_and_then_no_
         let mut session = session(&sshd, &user, "holder");
         shop.post(&format!("/v1/leases/{}/return", rented.lease), Some(&rented.claim), &json!({}));
         assert!(!sshd.lets_in(&user, "holder"), "the lease is over");
-        if user.own {
-            assert!(session.try_wait().expect("our child").is_none(), "nobody has ended it yet");
-            let done = hook(&user, "release");
-            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-            let access: Value = serde_json::from_slice(&done.stdout).expect("access details");
-            assert!(access["ssh"].as_str().expect("text").contains(&user.name));
-            until("the session to end", || session.try_wait().expect("our child").ok_or("it runs"));
-            assert!(hook(&user, "release").status.success(), "again, with nothing to do");
-        } else {
-            session.kill().expect("it runs");
-            session.wait().expect("our child");
-        }
+        assert!(session.try_wait().expect("our child").is_none(), "nobody has ended it");
+        session.kill().expect("it runs");
+        session.wait().expect("our child");
         shop.kill();
         assert!(!sshd.lets_in(&user, "holder"), "what was kept is what was said last");
         shop.start();
@@ -101,10 +92,88 @@ fn sshd_lets_a_holder_in_while_the_lease_runs_also_during_a_restart_and_then_no_
 }
 
 #[test]
-fn the_keys_of_a_user_are_told_in_a_moment_and_in_the_words_of_sshd() {
+fn the_hook_ends_a_holders_sessions_and_what_was_kept_lets_nobody_in_afterwards() {
+    if left_out("ssh") {
+        return;
+    }
+    once(|shop| {
+        let user = User::new();
+        if !user.own {
+            // Only root can end the processes of another.
+            return;
+        }
+        let file = write_hook(shop.folder()).display().to_string();
+        let more = format!("provisioner = {{ kind = \"exec\", command = [\"{file}\"] }}\n");
+        machine(shop, &user, &more);
+        let key = new_key(shop.folder(), "holder");
+        let folder = shop.folder().to_owned();
+        let sshd = sshd::start(&folder, &user, "machine");
+        let rented = rent(shop, &key);
+        pay(shop, &rented);
+        let path = format!("/v1/leases/{}", rented.lease);
+        let (_, held) = shop.ask(reqwest::Method::GET, &path, Some(&rented.claim), None);
+        let access = format!("ssh {}@box.example.org", user.name);
+        assert_eq!(held["access"]["ssh"], access.as_str(), "{held}");
+        let mut session = session(&sshd, &user, "holder");
+        let kept = folder.join(format!("cache/{}.json", user.name));
+        assert!(kept.exists());
+        shop.post(&format!("{path}/return"), Some(&rented.claim), &json!({}));
+        until("the session to end", || session.try_wait().expect("our child").ok_or("it runs"));
+        assert!(!kept.exists(), "nobody has logged in since");
+        shop.kill();
+        assert!(!sshd.lets_in(&user, "holder"), "the lease is over");
+        shop.start();
+        let again = |words: &str| {
+            let mut command = hook(std::path::Path::new(&file), &user, "");
+            command.env("SSH_ORIGINAL_COMMAND", words).output().expect("it can be run")
+        };
+        let done = again(&format!("release {}", user.name));
+        assert!(done.status.success(), "nothing to do, over ssh: {done:?}");
+        assert_eq!(again("release root").status.code(), Some(1), "of the system");
+        assert_eq!(again("release ../x").status.code(), Some(1), "no name");
+    });
+}
+
+#[test]
+fn a_hook_that_cannot_end_sessions_never_says_that_it_has() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (file, user) = (write_hook(folder.path()), User::new());
+    let run = |mut command: Command| {
+        let output = command.output().expect("it can be run");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let mut powerless = hook(&file, &user, "release");
+    if user.own {
+        open_to_all(folder.path());
+        powerless.uid(65_534);
+    }
+    let (code, told) = run(powerless);
+    assert!(code == Some(1) && told.contains("root"), "{code:?} {told}");
+    if user.own {
+        let tools = folder.path().join("bin");
+        std::fs::create_dir(&tools).expect("the folder is ours");
+        for tool in ["id", "rm", "sleep"] {
+            let from = ["/bin", "/usr/bin"].map(|place| format!("{place}/{tool}"));
+            let from = from.iter().find(|path| std::fs::exists(path).is_ok_and(|found| found));
+            symlink(from.expect("the tool is there"), tools.join(tool)).expect("ours");
+        }
+        let mut without = hook(&file, &user, "release");
+        without.env("PATH", &tools);
+        let (code, told) = run(without);
+        assert!(code == Some(1) && told.contains("127"), "no pkill: {code:?} {told}");
+    }
+}
+
+fn open_to_all(folder: &std::path::Path) {
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(folder, mode).expect("the folder is ours");
+}
+
+#[test]
+fn the_keys_of_a_user_are_told_in_the_words_of_sshd() {
     once(|shop| {
         let user = User { name: "unit-1".into(), own: false };
-        machine(shop, &user);
+        machine(shop, &user, "");
         let key =
             "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
         let rented = rent(shop, &format!("{key} \"me\""));
@@ -128,15 +197,6 @@ fn the_keys_of_a_user_are_told_in_a_moment_and_in_the_words_of_sshd() {
         assert_eq!(ask(&["root"]), (Some(0), String::new(), String::new()));
         let other = ["unit-1", "--fingerprint", "SHA256:x"];
         assert_eq!(ask(&other), (Some(0), String::new(), String::new()));
-        let quickest = (0..20)
-            .map(|_| {
-                let began = now();
-                assert_eq!(ask(&["unit-1"]).1, line);
-                now() - began
-            })
-            .min();
-        assert!(quickest < Some(QUICK), "{quickest:?}");
-
         shop.kill();
         let away = |words: &[&str]| {
             let mut command = shop.command(&["ssh-keys", "machine", "unit-1"]);

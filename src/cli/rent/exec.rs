@@ -11,7 +11,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::process::{Child, Command};
@@ -27,9 +27,11 @@ use crate::keys;
 
 /// How long a command that was asked to end may take.
 const FAREWELL: Duration = Duration::from_secs(10);
+/// How often it is looked whether what it started is gone, too.
+const LOOK: Duration = Duration::from_millis(50);
 /// How long a change of the lease is waited for at a time.
 const LONGEST_WAIT_S: u64 = 30;
-/// Before a server that is away is asked again.
+/// Between two questions at least, unless there is news.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// A lease that is used with its claim token.
@@ -77,7 +79,7 @@ pub(super) async fn run(held: &Held<'_>, command: &[OsString]) -> Result<(), Exi
     let (program, words) = command.split_first().context("there is no command")?;
     let folder = Folder::new()?;
     let file = folder.0.join("token");
-    let (lease, token) = held.renew(&file).await?;
+    let (lease, token) = held.first(&file).await?;
     // A program at a terminal must stay in the group that owns it.
     let grouped = !std::io::stdin().is_terminal();
     let mut started = Command::new(program);
@@ -110,8 +112,19 @@ impl Held<'_> {
         let path = format!("/v1/leases/{}/token", self.lease);
         let answer: Value = self.holder.post(&path, Sent::Nothing).await?;
         let token: Token = serde_json::from_value(answer).context("the server gives no token")?;
-        keys::replace(file, &token.token).map_err(anyhow::Error::from)?;
+        keys::replace_cache(file, &token.token).map_err(anyhow::Error::from)?;
         Ok((self.look("").await?, token))
+    }
+
+    /// The first token: it is paid for by now, so a server that is away is waited for.
+    async fn first(&self, file: &Path) -> Result<(Lease, Token), Exit> {
+        for _ in 0..super::TRIES {
+            match self.renew(file).await {
+                Err(Exit::TryAgain(_)) => tokio::time::sleep(super::PAUSE).await,
+                done => return done,
+            }
+        }
+        self.renew(file).await
     }
 
     /// Keeps the token in the file fresh; returns when the lease is over, or when it cannot be
@@ -120,29 +133,31 @@ impl Held<'_> {
         let mut ends = Instant::now() + Duration::from_secs(lease.remaining_s);
         let mut renews = Instant::now() + half_of(token, &lease);
         while Instant::now() < ends {
-            let wait = renews.saturating_duration_since(Instant::now()).as_secs();
-            let wait = wait.min(LONGEST_WAIT_S).min(lease.remaining_s);
+            let began = Instant::now();
+            let wait = renews.saturating_duration_since(began).as_secs();
+            let wait = wait.clamp(1, LONGEST_WAIT_S);
             let query = format!("?wait_s={wait}&after_seq={}", lease.seq);
             let look = self.look(&query);
             // Whatever the server does, the lease ends when it ends.
             let Ok(looked) = tokio::time::timeout_at(ends, look).await else { return };
-            let Ok(found) = looked else {
-                tokio::time::sleep_until(ends.min(Instant::now() + PAUSE)).await;
-                continue;
-            };
-            if found.state != "active" {
-                return;
+            let mut due = Instant::now() >= renews;
+            if let Ok(found) = looked {
+                if found.state != "active" {
+                    return;
+                }
+                due |= found.seq != lease.seq;
+                ends = Instant::now() + Duration::from_secs(found.remaining_s);
+                lease = found;
             }
-            let changed = found.seq != lease.seq;
-            lease = found;
-            ends = Instant::now() + Duration::from_secs(lease.remaining_s);
-            if wait == 0 || changed || Instant::now() >= renews {
+            if due {
                 // The old one is good for a while yet.
-                renews = match self.renew(file).await {
-                    Ok((found, token)) => Instant::now() + half_of(&token, &found),
-                    Err(_) => Instant::now() + PAUSE,
+                renews = match tokio::time::timeout_at(ends, self.renew(file)).await {
+                    Ok(Ok((found, token))) => Instant::now() + half_of(&token, &found),
+                    _ => Instant::now() + PAUSE,
                 };
             }
+            // Some answers come at once: of a server that is away, or stops.
+            tokio::time::sleep_until(ends.min(began + PAUSE)).await;
         }
     }
 }
@@ -157,36 +172,48 @@ fn half_of(token: &Token, lease: &Lease) -> Duration {
 /// Somebody wants us to end. An interrupt from a terminal has reached the command, too.
 async fn asked_to_end() {
     let at_terminal = std::io::stdin().is_terminal();
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    let of = |kind| signal(kind).ok();
+    let (Some(mut terminate), Some(mut hangup), Some(mut interrupt)) =
+        (of(SignalKind::terminate()), of(SignalKind::hangup()), of(SignalKind::interrupt()))
     else {
         return std::future::pending().await;
     };
     loop {
         tokio::select! {
             _ = terminate.recv() => return,
+            _ = hangup.recv() => return,
             _ = interrupt.recv() => if !at_terminal { return },
         }
     }
 }
 
-/// Asks the command to end, and then makes it.
+/// Asks the command to end, and then makes it; in a group of its own with all that it started.
 async fn end(child: &mut Child, grouped: bool) -> std::io::Result<ExitStatus> {
-    tell(child, grouped, Signal::TERM);
-    if let Ok(status) = tokio::time::timeout(FAREWELL, child.wait()).await {
-        return status;
-    }
-    tell(child, grouped, Signal::KILL);
-    child.wait().await
-}
-
-fn tell(child: &Child, grouped: bool, signal: Signal) {
     let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     // None: it was waited for already.
-    let Some(id) = id else { return };
-    let told = if grouped { kill_process_group(id, signal) } else { kill_process(id, signal) };
+    let Some(id) = id else { return child.wait().await };
     // It may have ended by itself just now.
-    let _ = told;
+    let tell = |signal| match grouped {
+        true => drop(kill_process_group(id, signal)),
+        false => drop(kill_process(id, signal)),
+    };
+    let patience = Instant::now() + FAREWELL;
+    tell(Signal::TERM);
+    let status = match tokio::time::timeout_at(patience, child.wait()).await {
+        Ok(status) => status,
+        Err(_) => {
+            tell(Signal::KILL);
+            child.wait().await
+        }
+    };
+    let others = || grouped && test_kill_process_group(id).is_ok();
+    while others() && Instant::now() < patience {
+        tokio::time::sleep(LOOK).await;
+    }
+    if others() {
+        tell(Signal::KILL);
+    }
+    status
 }
 
 /// As a shell says it.
@@ -223,6 +250,11 @@ impl Drop for Folder {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
     use super::*;
 
     fn command(words: &[&str]) -> Vec<OsString> {
@@ -242,6 +274,45 @@ mod tests {
     fn the_exit_code_is_the_commands_own_and_of_a_signal_what_a_shell_says() {
         let of = |raw: i32| code(ExitStatus::from_raw(raw)).map_err(|exit| exit.number());
         assert_eq!((of(0), of(7 << 8), of(15), of(9)), (Ok(()), Err(7), Err(143), Err(137)));
+    }
+
+    /// A server that answers every look at once, and gives no tokens.
+    async fn hasty(listener: TcpListener, asked: &Cell<u32>) {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut bytes = vec![0; 65_536];
+            let size = client.read(&mut bytes).await.unwrap();
+            asked.set(asked.get() + 1);
+            let look = r#"{"state":"active","seq":1,"expires_at":null,"remaining_s":2}"#;
+            let (status, body) = match bytes[..size].starts_with(b"GET ") {
+                true => ("200 OK", look),
+                false => ("503 Service Unavailable", "{}"),
+            };
+            let length = body.len();
+            let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\n");
+            let answer = format!("{head}content-length: {length}\r\n\r\n{body}");
+            client.write_all(answer.as_bytes()).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_answers_at_once_and_gives_no_tokens_is_asked_once_a_second() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (holder, asked) = (Client::new(&url, None).unwrap(), Cell::new(0));
+        let held = Held { holder: &holder, lease: "lse_x" };
+        let lease = Lease { state: "active".into(), seq: 1, expires_at: None, remaining_s: 2 };
+        let token = Token { token: String::new(), expires_at: Timestamp::from_secs(0) };
+        let both = async {
+            tokio::select! {
+                () = held.last(Path::new("none"), lease, &token) => panic!("it is active"),
+                () = hasty(listener, &asked) => {}
+            }
+        };
+        let three_rounds = Duration::from_millis(2500);
+        tokio::time::timeout(three_rounds, both).await.unwrap_err();
+        assert!((2..=6).contains(&asked.get()), "{} questions", asked.get());
     }
 
     #[test]

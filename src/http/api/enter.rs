@@ -16,10 +16,11 @@ use super::leases::held;
 use crate::app::gate_code::{MakeCode, UseCode};
 use crate::app::{Code, Refusal, random_128};
 use crate::db;
+use crate::db::claim::Claim;
 use crate::db::lease::LeaseRow;
 use crate::domain::bearer::{gate_code, token_hash};
 use crate::domain::lease::snapshot::LeaseState;
-use crate::domain::session::{Session, sign};
+use crate::domain::session::{Session, Whose, sign};
 use crate::domain::site::is_destination;
 use crate::http::auth::Holder;
 use crate::http::error::ProblemBody;
@@ -58,16 +59,17 @@ async fn make(
     holder: Holder,
 ) -> Result<Json<GateCodeAnswer>, Problem> {
     let row = held(&state, &id, &holder).await?;
-    Ok(Json(make_code(&state, &row).await?))
+    Ok(Json(make_code(&state, &row, &holder.0).await?))
 }
 
-/// Makes a code for a lease whose time runs.
+/// Makes a code for a lease whose time runs, for whoever holds its `claim`.
 ///
 /// # Errors
 /// `lease_ended`; those of the database.
 pub(in crate::http) async fn make_code(
     state: &HttpState,
     row: &LeaseRow,
+    claim: &Claim,
 ) -> Result<GateCodeAnswer, Problem> {
     let now = state.clock.now();
     let look = row.doc.standing.at(now);
@@ -79,7 +81,8 @@ pub(in crate::http) async fn make_code(
     getrandom::fill(&mut random).map_err(|_| Problem::internal())?;
     let code = gate_code(&random);
     let (lease, generation) = (row.facts.id.clone(), look.generation);
-    let item = MakeCode { lease, generation, code_hash: token_hash(&code), now };
+    let (rotations, code_hash) = (claim.rotations, token_hash(&code));
+    let item = MakeCode { lease, generation, rotations, code_hash, now };
     state.db.write(item).await?;
     let resource = &row.facts.resource;
     let site = site(state, resource).await?;
@@ -146,7 +149,8 @@ async fn enter(
     let Some(code) = code else {
         return not_let_in(checkout(&state, &resource, query.to.as_deref()), resource);
     };
-    let session = Session::new(code.lease, &resource, code.generation, now, random_128());
+    let whose = Whose { lease: code.lease, generation: code.generation, rotations: code.rotations };
+    let session = Session::new(whose, &resource, now, random_128());
     let session = sign(&session, &state.keys.signing);
     let secure = if site(&state, &resource).await?.starts_with("https:") { "; Secure" } else { "" };
     let cookie =

@@ -405,7 +405,8 @@ struct RotatedClaim {
     claim_token: String,
 }
 
-/// Replace the claim token of this lease and of everything under the same claim.
+/// Replace the claim token of this lease and of everything under the same claim. Codes and sessions
+/// of the gate end, too.
 #[utoipa::path(post, path = "/v1/leases/{id}/rotate-claim", tag = "leases",
     security(("claim_token" = [])),
     params(("id" = String, Path, description = "The lease's id"),
@@ -413,7 +414,8 @@ struct RotatedClaim {
             description = "Ask again with the old token and get the same new one")),
     responses((status = 200, description = "The new token", body = RotatedClaim),
         (status = 401, description = "unauthorized", body = ProblemBody),
-        (status = 403, description = "forbidden", body = ProblemBody)))]
+        (status = 403, description = "forbidden", body = ProblemBody),
+        (status = 429, description = "rate_limited", body = ProblemBody)))]
 async fn rotate(
     State(state): State<HttpState>,
     Path(id): Path<String>,
@@ -434,5 +436,6 @@ async fn rotate(
         Some(Code::Unauthorized) => Problem::from(error).bad_token(),
         _ => error.into(),
     })?;
+    state.live.caught_up().await;
     Ok(Json(RotatedClaim { claim_token: made.secret }))
 }

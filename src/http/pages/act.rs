@@ -19,11 +19,11 @@ use crate::domain::ids::LeaseId;
 use crate::domain::lease::snapshot::LeaseState;
 use crate::domain::site::escaped;
 use crate::domain::uri::sat_text;
-use crate::http::HttpState;
 use crate::http::api::enter::make_code;
 use crate::http::create::idempotency;
 use crate::http::json::Path;
 use crate::http::source::Source;
+use crate::http::{HttpState, Problem};
 
 fn lease_id(id: &str) -> Result<LeaseId, Refusal> {
     let unknown = || Refusal::new(Code::NotFound, format!("there is no lease {id}"));
@@ -60,8 +60,9 @@ pub(super) async fn open(
     sent: Sent,
 ) -> Result<Response, Wrong> {
     let row = read::lease(&state.db, &id).await?;
-    must_hold(&state, &headers, &row.claim).await?;
-    let mut url = make_code(&state, &row).await?.url;
+    let token = must_hold(&state, &headers, &row.claim).await?;
+    let claim = held::claim(&state.db, &token).await?.ok_or_else(Problem::internal)?;
+    let mut url = make_code(&state, &row, &claim).await?.url;
     if let Some(to) = destination(sent.some("to").map(str::to_owned)) {
         url.push_str(&format!("&to={}", escaped(&to)));
     }

@@ -145,6 +145,7 @@ pub(super) async fn rotate(
     let now = state.clock.now();
     let item = RotateClaim { claim: row.claim, old_hash, token_hash, key: made.key, now };
     state.db.write(item).await?;
+    state.live.caught_up().await;
     let mut response = Redirect::to(&format!("/leases/{id}/claim")).into_response();
     set_claim(&state, &mut response, &made.secret, false)?;
     Ok(response)

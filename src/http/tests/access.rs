@@ -207,6 +207,17 @@ fn the_gate_lets_in_who_has_a_running_lease_and_tells_others_where_to_pay() {
         assert_eq!(answer.header("link"), link);
         let answer = desk.get(&format!("{gate}?deny=402")).await.problem(402, "payment_required");
         assert_eq!(answer.body["price"], json!({ "sat": 500, "per_s": 3600 }));
+        let v1 = "http://shop.test/v1";
+        let links = json!({
+            "checkout": "http://shop.test/resources/gpu-small",
+            "quote": format!("{v1}/resources/gpu-small/quote"),
+            "request": format!("{v1}/leases"),
+            "token": format!("{v1}/leases/{{id}}/token"),
+        });
+        assert_eq!(answer.body["links"], links);
+        let how = "ask for a lease, pay its invoice, and come back with the lease's token as \
+            Authorization: Bearer";
+        assert_eq!(answer.body["detail"], how);
         desk.get(&format!("{gate}?deny=401")).await.problem(401, "unauthorized");
         for other in ["403", "0", "x", ""] {
             desk.get(&format!("{gate}?deny={other}")).await.problem(422, "invalid_request");

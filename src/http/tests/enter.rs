@@ -12,7 +12,7 @@ use crate::domain::ids::LeaseId;
 use crate::domain::jwk::SigningKey;
 use crate::domain::resource::Terms;
 use crate::domain::resource::tests::gpu;
-use crate::domain::session::{Session, sign};
+use crate::domain::session::{Session, Whose, sign};
 use crate::http::HttpState;
 use crate::keys::Keys;
 
@@ -173,6 +173,31 @@ fn a_lease_that_is_given_back_is_out_at_once_and_forged_cookies_never_get_in() {
 }
 
 #[test]
+fn a_new_claim_token_ends_the_codes_and_sessions_of_whoever_had_the_old_one() {
+    at_desk(async |mut desk| {
+        let lease = paid(&mut desk).await;
+        let old = cookie(&enter(&desk, &lease, "").await.must(303));
+        let unused = path(text(&code(&desk, &lease).await.must(200).body, "/url"));
+        let rotate = format!("/v1/leases/{}/rotate-claim", text(&lease, "/lease/id"));
+        followed(&desk, async {
+            with_cookie(&desk, &old).await.must(204);
+            let call = desk.call("POST", &rotate).bearer(text(&lease, "/claim_token"));
+            let claim = call.send().await.must(200).body;
+            with_cookie(&desk, &old).await.problem(401, "unauthorized");
+            desk.get(&unused).await.must(401);
+            let mut lease = lease.clone();
+            lease["claim_token"] = claim["claim_token"].clone();
+            let new = cookie(&enter(&desk, &lease, "").await.must(303));
+            with_cookie(&desk, &new).await.must(204);
+            with_cookie(&desk, &old).await.problem(401, "unauthorized");
+        })
+        .await;
+        let events = desk.rig.events(text(&lease, "/lease/id")).await;
+        assert_eq!(events.iter().filter(|kind| *kind == "lease.claim_rotated").count(), 1);
+    });
+}
+
+#[test]
 fn a_session_signed_with_an_old_published_key_stays_good() {
     let key = |n: u8| SigningKey::new(SecretKey::from_slice(&[n; 32]).unwrap());
     let rotated = |state: &mut HttpState| {
@@ -185,7 +210,10 @@ fn a_session_signed_with_an_old_published_key_stays_good() {
         let lease = paid(&mut desk).await;
         let id = LeaseId::parse(text(&lease, "/lease/id")).unwrap();
         let now = desk.state.clock.now();
-        let session = |n| sign(&Session::new(id.clone(), "gpu-small", 1, now, [0; 16]), &key(n));
+        let session = |n| {
+            let whose = Whose { lease: id.clone(), generation: 1, rotations: 0 };
+            sign(&Session::new(whose, "gpu-small", now, [0; 16]), &key(n))
+        };
         with_cookie(&desk, &format!("leasehold={}", session(5))).await.must(204);
         with_cookie(&desk, &format!("leasehold={}", session(7))).await.must(204);
         let unknown = with_cookie(&desk, &format!("leasehold={}", session(9))).await;

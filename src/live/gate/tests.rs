@@ -4,7 +4,7 @@ use secp256k1::SecretKey;
 
 use super::*;
 use crate::domain::jwk::SigningKey;
-use crate::domain::session::{self, Session};
+use crate::domain::session::{self, Session, Whose};
 use crate::domain::token::{Subject, sign};
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -34,6 +34,7 @@ fn row(state: LeaseState, generation: u32, paid_until: Timestamp) -> Running {
         resource: "gpu".into(),
         state,
         generation,
+        rotations: 0,
         terms_version: 1,
         paid_until,
     }
@@ -110,7 +111,8 @@ fn a_lease_takes_forty_bytes() {
 }
 
 fn browser(resource: &str, generation: u32) -> String {
-    let session = Session::new(lease(), resource, generation, NOW, [2; 16]);
+    let whose = Whose { lease: lease(), generation, rotations: 0 };
+    let session = Session::new(whose, resource, NOW, [2; 16]);
     session::sign(&session, &signing())
 }
 
@@ -135,6 +137,9 @@ fn a_session_lasts_as_long_as_its_lease_and_no_longer() {
     }
     open.put(&[row(LeaseState::Active, 2, until)]);
     assert!(enter(&open, "gpu", &cookie, NOW).is_ok());
+    open.put(&[Running { rotations: 1, ..row(LeaseState::Active, 2, until) }]);
+    assert_eq!(enter(&open, "gpu", &cookie, NOW), Err(Closed::Session), "somebody else's by now");
+    open.put(&[row(LeaseState::Active, 2, until)]);
     open.remove(&[lease().to_string()]);
     assert_eq!(enter(&open, "gpu", &cookie, NOW), Err(Closed::Lease));
 }

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::bitcoind::free_port;
-use crate::harness::daemon::{CATALOG, Rented, Shop, once_with};
+use crate::harness::daemon::{CATALOG, Rented, Shop, each_with, once_with};
 use crate::harness::guarded::{Places, Proxy, Visitor, caddy, host, nginx, site};
 use crate::harness::peers::left_out;
 use crate::harness::wait::{until, within};
@@ -18,18 +18,20 @@ const SOON: Duration = Duration::from_secs(1);
 
 /// A shop that guards a site with a proxy.
 pub(super) fn guarded(start: fn(&Places<'_>) -> Proxy, body: impl Fn(&mut Shop, &Proxy) + Sync) {
-    once_with(BEHIND, |shop| {
-        shop.stop();
-        let port = free_port();
-        let own = format!("id = \"shared\"\nsite = \"http://127.0.0.1:{port}\"");
-        shop.write_catalog(&CATALOG.replace("id = \"shared\"", &own));
-        shop.start();
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let site = site();
-        let places = Places { port, server: shop.url(), site: &site, folder: folder.path() };
-        let proxy = start(&places);
-        body(shop, &proxy);
-    });
+    once_with(BEHIND, |shop| behind(shop, start, &body));
+}
+
+fn behind(shop: &mut Shop, start: fn(&Places<'_>) -> Proxy, body: impl Fn(&mut Shop, &Proxy)) {
+    shop.stop();
+    let port = free_port();
+    let own = format!("id = \"shared\"\nsite = \"http://127.0.0.1:{port}\"");
+    shop.write_catalog(&CATALOG.replace("id = \"shared\"", &own));
+    shop.start();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let site = site();
+    let places = Places { port, server: shop.url(), site: &site, folder: folder.path() };
+    let proxy = start(&places);
+    body(shop, &proxy);
 }
 
 fn paid(shop: &Shop) -> Rented {
@@ -94,6 +96,17 @@ fn pays_and_comes_back_in(shop: &mut Shop, proxy: &Proxy) {
     assert_eq!(browser.get(&enter, &[]).status, 401, "a code works once");
 }
 
+/// What only the gate may say, and what a site may take for it.
+const FORGED: [&str; 7] = [
+    "x-leasehold-lease",
+    "x-leasehold_lease",
+    "x_leasehold-lease",
+    "x_leasehold_lease",
+    "x-leasehold-expires",
+    "x-leasehold_expires",
+    "x_leasehold_expires",
+];
+
 /// What programs get, what reaches the site, and what does not get in.
 fn programs_and_forgeries(shop: &mut Shop, proxy: &Proxy) {
     let rented = paid(shop);
@@ -104,16 +117,18 @@ fn programs_and_forgeries(shop: &mut Shop, proxy: &Proxy) {
     assert_eq!((refused.status, refused.kind.as_str()), (402, "application/problem+json"));
     assert_eq!((&body["code"], &body["resource"]), (&json!("payment_required"), &json!("shared")));
     let bearer = token(shop, &rented);
-    let forged = [("authorization", bearer.as_str()), ("x-leasehold-lease", "lse_forged")];
-    let seen = program.get(&inside_it, &forged);
+    let forged = FORGED.map(|name| (name, "lse_forged"));
+    let with_token = [&forged[..], &[("authorization", bearer.as_str())]].concat();
+    let seen = program.get(&inside_it, &with_token);
     let mine = format!("x-leasehold-lease: {}", rented.lease);
     let of_lease: Vec<&str> =
         seen.text.lines().filter(|line| line.starts_with("x-leasehold-lease")).collect();
     assert_eq!((seen.status, of_lease), (200, vec![mine.as_str()]), "{seen:?}");
+    assert!(!seen.text.contains("forged"), "{seen:?}");
 
     let mut browser = inside(shop, &rented);
     browser.cookies(&proxy.url).insert("theme".into(), "dark".into());
-    let seen = browser.get(&inside_it, &[("x-leasehold-lease", "lse_forged")]);
+    let seen = browser.get(&inside_it, &forged);
     assert!(seen.status == 200 && seen.text.contains(&mine), "{seen:?}");
     assert!(!seen.text.contains("forged"), "{seen:?}");
     let good = browser.cookies(&proxy.url)["leasehold"].clone();
@@ -181,6 +196,49 @@ fn behind_nginx_who_pays_is_in_for_as_long_as_the_lease_runs() {
 #[test]
 fn behind_caddy_who_pays_is_in_for_as_long_as_the_lease_runs() {
     if !left_out("caddy") {
-        guarded(caddy, all);
+        guarded(caddy, |shop, proxy| {
+            let mut browser = inside(shop, &paid(shop));
+            let forged = [("x-leasehold-other", "forged"), ("x_leasehold-other", "forged")];
+            let seen = browser.get(&format!("{}/x", proxy.url), &forged);
+            assert!(seen.status == 200 && !seen.text.contains("forged"), "{seen:?}");
+            all(shop, proxy);
+        });
     }
+}
+
+#[test]
+fn a_gate_that_hears_nothing_of_its_database_tells_visitors_to_come_back_soon() {
+    if left_out("nginx") {
+        return;
+    }
+    let body = |shop: &mut Shop, proxy: &Proxy| {
+        let rented = paid(shop);
+        let (mut browser, inside_it) = (inside(shop, &rented), format!("{}/x", proxy.url));
+        assert_eq!(browser.get(&inside_it, &[]).status, 200);
+        let bearer = token(shop, &rented);
+        let bearer = bearer.trim_start_matches("Bearer ");
+        shop.cut_database(true);
+        let (status, _) = shop.ask(Method::GET, "/v1/gate/shared", Some(bearer), None);
+        assert_eq!(status, 204, "it is answered from memory");
+        let refused = until("the gate to have no answer", || {
+            let (status, body) = shop.ask(Method::GET, "/v1/gate/shared", Some(bearer), None);
+            if status == 503 { Ok(body) } else { Err((status, body)) }
+        });
+        assert_eq!(refused["code"], "not_ready", "{refused}");
+        let seen = browser.get(&inside_it, &[]);
+        assert_eq!((seen.status, seen.kind.as_str()), (503, "text/plain"), "{seen:?}");
+        assert!(seen.text.starts_with("It cannot be told at the moment"), "{seen:?}");
+        assert_eq!(Visitor::program().get(&inside_it, &[]).status, 503);
+        shop.cut_database(false);
+        until("the gate to answer again", || {
+            let seen = browser.get(&inside_it, &[]);
+            if seen.status == 200 { Ok(()) } else { Err(seen) }
+        });
+    };
+    each_with(BEHIND, |shop| {
+        if shop.on_postgres() {
+            shop.variables.push(("LEASEHOLD_GATE_MAX_STALENESS", "5s".into()));
+            behind(shop, nginx, body);
+        }
+    });
 }

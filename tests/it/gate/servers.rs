@@ -64,6 +64,47 @@ fn a_code_of_one_server_works_once_over_both_and_a_session_until_either_ends_the
 }
 
 #[test]
+fn what_the_operator_or_a_new_claim_token_ends_on_one_server_is_out_on_the_other() {
+    pair(|pair| {
+        let mut sessions = Vec::new();
+        for _ in 0..2 {
+            let rented = pair.a.rent("shared", 7200);
+            pair.a.node.send(&rented.address, rented.amount_sat);
+            pair.mine(1);
+            pair.lease_until("the lease to be active", &rented.lease, |lease| {
+                lease["state"] == "active"
+            });
+            let mut browser = Visitor::browser();
+            assert_eq!(enter(&mut browser, &pair.b, &code(&pair.a, &rented)), 303);
+            let session = browser.cookies(pair.b.url())["leasehold"].clone();
+            until("the gate to hear of the lease", || match gate(&pair.b, &session) {
+                204 => Ok(()),
+                other => Err(other),
+            });
+            sessions.push((rented, session));
+        }
+        let [(revoked, first), (handed_on, second)] = sessions.as_slice() else { panic!("two") };
+        let out = |session: &str| {
+            within(SOON, "the other server to hear of it", || match gate(&pair.b, session) {
+                401 => Ok(()),
+                other => Err(other),
+            });
+        };
+        let admin = std::fs::read_to_string(pair.a.folder().join("admin.key")).expect("there");
+        let path = format!("/v1/admin/leases/{}/revoke", revoked.lease);
+        pair.a.post(&path, Some(admin.trim()), &json!({}));
+        out(first);
+        assert_eq!(gate(&pair.b, second), 204, "its own lease runs");
+        let unused = code(&pair.a, handed_on);
+        let path = format!("/v1/leases/{}/rotate-claim", handed_on.lease);
+        pair.a.post(&path, Some(&handed_on.claim), &json!({}));
+        assert_eq!(gate(&pair.a, second), 401, "at once where it was done");
+        out(second);
+        assert_eq!(enter(&mut Visitor::browser(), &pair.b, &unused), 401);
+    });
+}
+
+#[test]
 fn a_session_outlives_restarts_and_a_new_signing_key_but_not_one_that_is_out_of_use() {
     once(|shop| {
         let rented = shop.rent("shared", 7200);

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection as _};
 
-use leasehold::db::testing::{Place, each_place, on_sqlite};
+use leasehold::db::testing::{POSTGRES, Place, each_place, on_sqlite};
 
 use super::bitcoind::Bitcoind;
 use super::wait::{PATIENCE, until};
@@ -229,6 +230,23 @@ impl Shop {
             .args(words)
             .stdin(Stdio::null());
         command
+    }
+
+    /// Lets nobody reach its database on PostgreSQL any more, and throws out who has; or lets all in
+    /// again.
+    pub fn cut_database(&self, cut: bool) {
+        let server = std::env::var(POSTGRES).expect("it is on PostgreSQL");
+        let name = self.database.split('?').next().and_then(|url| url.rsplit('/').next());
+        let name = name.expect("it has a name");
+        self.runtime.block_on(async {
+            let mut conn = sqlx::AnyConnection::connect(&server).await.expect("it runs");
+            let allow = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {}", !cut);
+            sqlx::query(AssertSqlSafe(allow)).execute(&mut conn).await.expect("it is ours");
+            let out = "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                       WHERE datname = $1 AND $2 = 1";
+            let out = sqlx::query(out).bind(name).bind(i64::from(cut));
+            out.execute(&mut conn).await.expect("its sessions are ours");
+        });
     }
 
     /// Starts the server and waits until it has followed its node.

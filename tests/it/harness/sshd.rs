@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::bitcoind::free_port;
 use super::guarded::with_sbin;
@@ -27,7 +28,10 @@ impl User {
         if me != "root" {
             return Self { name: me, own: false };
         }
-        let name = format!("lease{}", std::process::id());
+        // Tests of one process run beside each other.
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("lease{}-{count}", std::process::id());
         let mut add = Command::new("useradd");
         add.args(["--no-create-home", "--password", "*", "--shell", "/bin/sh", &name]);
         said(&mut add);
@@ -175,9 +179,18 @@ impl Sshd {
     }
 }
 
-/// The provisioner's hook, called as Leasehold calls it.
-pub fn hook(user: &User, action: &str) -> Output {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/ssh-box/hook");
+/// Writes the provisioner's hook, as an operator would after changing its first lines.
+pub fn write_hook(folder: &Path) -> PathBuf {
+    let cache = folder.join("cache").display().to_string();
+    let text = change(&example("hook"), "/var/cache/leasehold-keys", &cache);
+    let file = folder.join("hook");
+    fs::write(&file, text).expect("the folder is ours");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    file
+}
+
+/// The hook, to be called as Leasehold calls it.
+pub fn hook(file: &Path, user: &User, action: &str) -> Command {
     let mut command = Command::new(file);
     command
         .env_clear()
@@ -185,5 +198,5 @@ pub fn hook(user: &User, action: &str) -> Output {
         .env("LEASEHOLD_ACTION", action)
         .env("LEASEHOLD_UNIT", &user.name)
         .stdin(Stdio::null());
-    command.output().expect("the hook can be run")
+    command
 }

@@ -12,15 +12,19 @@ const BETWEEN: Duration = Duration::from_millis(20);
 /// # Panics
 /// After [`PATIENCE`], with `what` and the last `Err`.
 pub fn until<T, E: Debug>(what: &str, ask: impl FnMut() -> Result<T, E>) -> T {
-    within(PATIENCE, what, ask)
+    wait(PATIENCE, what, ask)
 }
 
-/// As [`until`], with another deadline.
-pub fn within<T, E: Debug>(
-    patience: Duration,
-    what: &str,
-    mut ask: impl FnMut() -> Result<T, E>,
-) -> T {
+/// As [`until`], with another deadline, before which the answer has to be there.
+pub fn within<T, E: Debug>(patience: Duration, what: &str, ask: impl FnMut() -> Result<T, E>) -> T {
+    let began = now();
+    let found = wait(patience, what, ask);
+    let took = now() - began;
+    assert!(took <= patience, "waited {took:?} for {what}, more than {patience:?}");
+    found
+}
+
+fn wait<T, E: Debug>(patience: Duration, what: &str, mut ask: impl FnMut() -> Result<T, E>) -> T {
     let deadline = now() + patience;
     loop {
         match ask() {

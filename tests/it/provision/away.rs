@@ -56,7 +56,8 @@ fn a_provisioner_that_was_away_for_an_hour_hears_everything_in_order_and_no_paid
         shop.done_for(&extended, &["provision", "extend"]);
         shop.done_for(&lapsed, &["provision", "suspend", "extend", "resume"]);
         shop.done_for(&returned, &["provision", "release"]);
-        shop.done_for(&new, &["provision"]);
+        // It was told another end when it was first asked for.
+        shop.done_for(&new, &["provision", "extend"]);
         let lease = shop.lease_in(&extended, "active");
         let left = 2 * LONG - u64::try_from(2 * HOUR + HOUR / 4 + 30).unwrap();
         let remaining = lease["remaining_s"].as_u64().unwrap();

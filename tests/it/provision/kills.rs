@@ -49,7 +49,8 @@ fn a_hook_of_a_server_that_was_killed_is_ended_and_called_again() {
         // Whoever was at it has to be gone for certain.
         shop.shift_clock(120);
         shop.lease_in(&rented, "active");
-        shop.called_for(&rented, &["provision", "provision"]);
+        // It got ready later than it was told at first.
+        shop.called_for(&rented, &["provision", "provision", "extend"]);
     });
 }
 
@@ -79,6 +80,15 @@ fn a_restart_does_not_call_for_what_the_last_server_s_command_still_ends() {
 struct Life {
     rented: Rented,
     actions: &'static [&'static str],
+}
+
+impl Life {
+    /// What happened, each step once. When it got ready late, its true end is told, too.
+    fn steps(&self, mut actions: Vec<String>) -> Vec<String> {
+        actions.retain(|it| it != "extend" || self.actions.contains(&"extend"));
+        actions.dedup();
+        actions
+    }
 }
 
 /// Pays for a lease, and kills the server somewhere: at any moment between the payment and the first
@@ -175,20 +185,19 @@ fn killed_at_any_moment_every_action_happens_and_none_in_the_wrong_order() {
                 shop.operate_lease(rented, "revoke");
             }
             until("the release", || {
-                let mut done = shop.done(rented);
-                done.dedup();
+                let done = life.steps(shop.done(rented));
                 if done == life.actions { Ok(()) } else { Err(done) }
             });
             lives.push(life);
         }
+        until("the last answer to be written down", || {
+            let (_, list) = shop.operate(reqwest::Method::GET, "actions?state=open", None);
+            if list["items"] == serde_json::json!([]) { Ok(()) } else { Err(list) }
+        });
         // Nothing came afterwards either.
         for life in &lives {
-            let mut called = shop.called(&life.rented);
-            called.dedup();
-            assert_eq!(called, life.actions);
+            assert_eq!(life.steps(shop.called(&life.rented)), life.actions);
         }
-        let (_, list) = shop.operate(reqwest::Method::GET, "actions?state=open", None);
-        assert_eq!(list["items"], serde_json::json!([]));
     };
     each(body);
 }

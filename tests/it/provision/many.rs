@@ -73,8 +73,10 @@ fn many(shop: &mut Shop) {
     });
     let called = called(&sink);
     assert_eq!(called.len(), rented.len());
-    for (lease, actions) in &called {
-        assert_eq!(actions, &["provision", "release"], "{lease}");
+    for (lease, actions) in called {
+        // On a slow machine a box may be ready late, and its true end is told, too.
+        let steps: Vec<String> = actions.into_iter().filter(|it| it != "extend").collect();
+        assert_eq!(steps, ["provision", "release"], "{lease}");
     }
     for ended in rented.iter().step_by(100) {
         assert_eq!(shop.lease(&ended.lease)["state"], "ended");
