@@ -15,3 +15,4 @@ CREATE INDEX lease_action_by_time ON lease_action (moment_at);
 CREATE INDEX payout_by_txid ON payout (txid);
 CREATE INDEX payment_by_script ON payment (script_pubkey);
 CREATE INDEX lease_by_end ON lease (state, paid_until_at);
+CREATE INDEX event_by_type ON event (type, seq);

@@ -27,6 +27,8 @@ pub async fn signed_in(
 pub struct SignIn {
     /// SHA-256 of the browser's new token, in hex.
     pub token_hash: String,
+    /// The session that this browser has already: it ends.
+    pub before: Option<String>,
     /// The key's id.
     pub key: String,
     /// How the audit log names it.
@@ -40,6 +42,9 @@ impl WriteItem for SignIn {
     type Error = AppError;
 
     async fn run(&self, tx: &mut Tx) -> Result<(), AppError> {
+        if let Some(before) = &self.before {
+            db::operator_session::remove(tx.conn(), before).await?;
+        }
         let end = self.now.plus_s(VALID_S.into());
         db::operator_session::insert(tx.conn(), &self.token_hash, &self.key, (self.now, end))
             .await?;

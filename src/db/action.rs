@@ -425,6 +425,28 @@ pub async fn list(conn: &mut Conn, filter: &Filter, limit: u32) -> Result<Vec<Ac
     newest.list(conn, limit, read).await
 }
 
+/// What failed and nothing has made up for, newest first: in words that the indexes know.
+pub async fn failing(conn: &mut Conn, limit: u32) -> Result<Vec<ActionRow>, DbError> {
+    let text = sqlx::AssertSqlSafe(format!(
+        "{} WHERE done_at IS NULL AND failure IS NOT NULL OR failed_at IS NOT NULL \
+         AND outcome = 'failed' AND action <> 'provision' ORDER BY created_at DESC, id DESC LIMIT $1",
+        select()
+    ));
+    let rows = sqlx::query(text).bind(int(limit)).fetch_all(&mut *conn).await?;
+    rows.iter().map(read).collect()
+}
+
+/// How many failed for good and wait for an operator.
+pub async fn count_failed(conn: &mut Conn) -> Result<u64, DbError> {
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS n FROM action WHERE failed_at IS NOT NULL AND (done_at IS NULL \
+         OR outcome = 'failed' AND action <> 'provision')",
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    Row::new(&row, "action").u64("n")
+}
+
 /// How many actions wait, and how many of them failed at least once.
 pub async fn depth(conn: &mut Conn) -> Result<(u64, u64), DbError> {
     let row = sqlx::query(

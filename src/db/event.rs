@@ -126,16 +126,21 @@ pub async fn newest(
     limit: u32,
 ) -> Result<Vec<Event>, DbError> {
     let subject = filter.subject.as_deref().unwrap_or_default();
-    // Two statements: the subject has an index.
+    let kind = filter.kind.as_deref().unwrap_or_default();
+    // Statements of their own: subject and type have indexes.
     let of_subject = if subject.is_empty() { "$4 = ''" } else { "subject = $4" };
+    let of_kind = match kind {
+        "" => "$2 = ''",
+        group if group.ends_with('.') => "substr(type, 1, length($2)) = $2",
+        _ => "type = $2",
+    };
     let text = sqlx::AssertSqlSafe(format!(
         "SELECT seq, id, type, happened_at, subject, resource, data FROM event
-         WHERE seq < $1 AND ($2 = '' OR substr(type, 1, length($2)) = $2) AND {of_subject}
-         ORDER BY seq DESC LIMIT $3"
+         WHERE seq < $1 AND {of_kind} AND {of_subject} ORDER BY seq DESC LIMIT $3"
     ));
     let rows = sqlx::query(text)
         .bind(before.unwrap_or(i64::MAX))
-        .bind(filter.kind.as_deref().unwrap_or_default())
+        .bind(kind)
         .bind(i64::from(limit))
         .bind(subject)
         .fetch_all(&mut *conn)

@@ -293,6 +293,8 @@ pub struct Filter {
     pub resource: Option<String>,
     /// Only those that belong to no lease: of no resource either.
     pub unallocated: bool,
+    /// Of that, only what waits for an operator: it is still there, and goes nowhere yet.
+    pub waits: bool,
     /// Only older than this (first seen, id): the cursor.
     pub before: Option<(Timestamp, String)>,
 }
@@ -305,9 +307,14 @@ pub async fn list(
 ) -> Result<Vec<PaymentRow>, DbError> {
     let newest = Newest {
         select: SELECT,
-        filter: match filter.unallocated {
-            true => "($1 = '' OR state = $1) AND $2 = '' AND lease IS NULL AND branch = 0",
-            false => {
+        filter: match (filter.unallocated, filter.waits) {
+            (true, true) => {
+                "($1 = '' OR state = $1) AND $2 = '' AND lease IS NULL AND branch = 0 \
+                 AND refund_address IS NULL \
+                 AND state NOT IN ('gone', 'conflicted', 'replaced', 'reversed')"
+            }
+            (true, false) => "($1 = '' OR state = $1) AND $2 = '' AND lease IS NULL AND branch = 0",
+            (false, _) => {
                 "($1 = '' OR state = $1) \
                  AND ($2 = '' OR lease IN (SELECT id FROM lease WHERE resource = $2))"
             }

@@ -143,7 +143,9 @@ pub struct Overview {
     pub ending_soon: Vec<Ending>,
     /// Actions that wait for a provisioner.
     pub actions_waiting: u64,
-    /// Those that failed.
+    /// How many failed for good and wait for an operator.
+    pub actions_failed: u64,
+    /// The newest 20 that failed, those that are tried again included.
     pub failing: Vec<Failing>,
     /// Payouts by state.
     pub payouts: Vec<Owed>,
@@ -194,6 +196,7 @@ pub async fn overview(
         leases: by_state.iter().map(|(state, n)| (state.as_str(), *n)).collect(),
         ending_soon: ending.collect(),
         actions_waiting: db::action::depth(&mut conn).await?.0,
+        actions_failed: db::action::count_failed(&mut conn).await?,
         failing: failing(&mut conn).await?,
         payouts: payouts
             .into_iter()
@@ -215,8 +218,7 @@ pub async fn overview(
 }
 
 async fn failing(conn: &mut Conn) -> Result<Vec<Failing>, DbError> {
-    let filter = db::action::Filter { state: Some("failing".into()), ..Default::default() };
-    let rows = db::action::list(conn, &filter, MOST).await?;
+    let rows = db::action::failing(conn, MOST).await?;
     let show = |row: db::action::ActionRow| Failing {
         waits: row.failed_at.is_some(),
         id: row.id,

@@ -83,6 +83,7 @@ async fn list(
         state: query.state.map(|state| state.as_str().to_owned()),
         resource: query.resource,
         unallocated: query.unallocated,
+        waits: false,
         before: None,
     };
     let part = query.limit.after(query.cursor);

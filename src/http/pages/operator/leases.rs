@@ -127,9 +127,13 @@ impl Act {
             Self::Suspend => lease.state == LeaseState::Active,
             Self::Resume => lease.state == LeaseState::Suspended,
             Self::Revoke => lease.state != LeaseState::Ended,
-            Self::Retry => {
-                actions.iter().any(|row| failed(&row) || row.outcome.as_deref() == Some("failed"))
-            }
+            // What a retry does once more: of this life, and not what ended it.
+            Self::Retry => actions.iter().any(|row| {
+                let left = row.outcome.as_deref() == Some("failed")
+                    && row.action != fulfil::Action::Provision
+                    && row.generation == lease.generation;
+                failed(&row) || left
+            }),
             Self::ForceRelease => {
                 actions.iter().filter(failed).any(|row| row.action == fulfil::Action::Release)
             }

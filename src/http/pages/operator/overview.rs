@@ -80,7 +80,7 @@ fn notices(seen: &Overview) -> Vec<Notice> {
         let why = seen.node.wallet_detail.as_deref().unwrap_or_default();
         say(true, format!("Payouts cannot be made: {why}"), "/operator/payouts");
     }
-    let waits = seen.failing.iter().filter(|action| action.waits).count();
+    let waits = seen.actions_failed;
     if waits > 0 {
         let text = format!("{waits} of what provisioners were to do waits for you");
         say(true, text, "/operator/actions?state=failed");
@@ -110,7 +110,10 @@ fn plots(days: &[Day]) -> Result<Vec<Plot>, Wrong> {
     let most = days.iter().map(|day| day.most_running).max().unwrap_or(0);
     let running = days.last().map_or(0, |day| day.running);
     let (earned, received) = (Cell::signed_sat(earned).text, Cell::signed_sat(received).text);
-    let revenue = format!("{earned} earned and {received} received in {} days.", days.len());
+    let revenue = format!(
+        "{received} received in {} days; {earned} were booked as earned, when leases changed or ended.",
+        days.len()
+    );
     let occupancy = format!("Now: {running}. The most in {} days: {most}.", days.len());
     let numbers = |columns: &[&'static str], cells: fn(&Day) -> Vec<Cell>| Table {
         title: String::new(),
@@ -120,12 +123,12 @@ fn plots(days: &[Day]) -> Result<Vec<Plot>, Wrong> {
     };
     Ok(vec![
         Plot {
-            title: "Revenue, satoshis a day",
-            svg: plot::draw(Kind::Bars, &points(|day| day.earned_sat), &revenue)?,
+            title: "Revenue: received, satoshis a day",
+            svg: plot::draw(Kind::Bars, &points(|day| day.received_sat), &revenue)?,
             lead: revenue,
-            numbers: numbers(&["Day", "Earned", "Received"], |day| {
+            numbers: numbers(&["Day", "Received", "Booked as earned"], |day| {
                 let sat = Cell::signed_sat;
-                vec![Cell::text(&day.day), sat(day.earned_sat), sat(day.received_sat)]
+                vec![Cell::text(&day.day), sat(day.received_sat), sat(day.earned_sat)]
             }),
         },
         Plot {

@@ -41,6 +41,7 @@ async fn list(
         state: asked.choice("state", &STATES)?,
         resource: asked.owned("resource"),
         unallocated: asked.choice("inbox", &[INBOX])?.is_some(),
+        waits: true,
         before: None,
     };
     let found = look::payments(&state.db, filter, &asked.part()).await?;

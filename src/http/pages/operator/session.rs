@@ -108,6 +108,7 @@ async fn form(State(state): State<HttpState>, wanted: Query<Wanted>) -> Response
 async fn enter(
     State(state): State<HttpState>,
     source: Source,
+    headers: HeaderMap,
     sent: Sent,
 ) -> Result<Response, Wrong> {
     let to = own(destination(Some(sent.text("to").to_owned())));
@@ -124,6 +125,7 @@ async fn enter(
     getrandom::fill(&mut random).map_err(|_| Problem::internal())?;
     let token = format!("ops_{}", base32(&random));
     let item = SignIn {
+        before: find(&state, &headers).await.ok().flatten().map(|before| before.session),
         token_hash: token_hash(&token),
         key: operator.0.id.clone(),
         actor: operator.name(),
