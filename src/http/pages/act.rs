@@ -82,16 +82,18 @@ pub(super) async fn ask_give_back(
     let token = must_hold(&state, &headers, &row.claim).await?;
     let frame = Frame::new(&state);
     let back = format!("/leases/{id}");
-    let ended = row.doc.standing.at(frame.now).state == LeaseState::Ended;
-    if ended && held_sat(&row, frame.now) == 0 {
+    let now_state = row.doc.standing.at(frame.now).state;
+    if now_state == LeaseState::Ended && held_sat(&row, frame.now) == 0 {
         return Ok(Redirect::to(&back).into_response());
     }
     let goes_back = held::goes_back(&state.db, &row, frame.now).await?;
     let claim = held::claim(&state.db, &token).await?;
-    let first = match (ended, &row.unit) {
-        (true, _) => "The lease does not start again.",
-        (false, Some(_)) => "Access ends at once, and the unit is free for others.",
-        (false, None) => "Access ends at once.",
+    let first = match (now_state, &row.unit) {
+        (LeaseState::Ended, _) => "The lease does not start again.",
+        (LeaseState::Unfunded, Some(_)) => "The lease does not begin; the unit is free for others.",
+        (LeaseState::Unfunded, None) => "The lease does not begin.",
+        (_, Some(_)) => "Access ends at once, and the unit is free for others.",
+        (_, None) => "Access ends at once.",
     };
     let mut words = vec![first.to_owned()];
     words.extend(promise(&state, &goes_back, claim.and_then(|claim| claim.refund_address)));

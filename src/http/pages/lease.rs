@@ -209,8 +209,9 @@ pub(super) fn words(view: &LeaseView, waits: &str) -> (&'static str, &'static st
     }
 }
 
-fn notes(view: &LeaseView) -> Vec<&'static str> {
+fn notes(view: &LeaseView, takes_money: bool) -> Vec<&'static str> {
     let note = |flag: &LeaseFlag| match flag {
+        LeaseFlag::ExpiringSoon if !takes_money => Some("It ends soon."),
         LeaseFlag::ExpiringSoon => Some("It ends soon. Pay for more to go on."),
         LeaseFlag::AtRisk => Some(
             "The block with a payment was replaced, or is still to come. The time goes on meanwhile.",
@@ -332,7 +333,7 @@ pub(super) fn paid_end(view: &LeaseView) -> Option<Timestamp> {
 impl LeasePage {
     fn new(frame: Frame, seen: Seen, to: Option<String>) -> Self {
         let waits = seen.waits_for();
-        let (headline, class, words) = words(&seen.view, &waits);
+        let (headline, class, mut words) = words(&seen.view, &waits);
         let (more, held_sat) = (seen.sells_more(), seen.held_sat);
         let closed = !seen.takes_money();
         let Seen { row, view, resource, .. } = seen;
@@ -345,8 +346,11 @@ impl LeasePage {
         let whole_s = view.starts_at.zip(end).map(|(start, end)| start.seconds_until(end));
         let shortest_s = terms.as_ref().map_or(0, |terms| terms.min_duration_s);
         let kept = view.grace_until.filter(|_| view.state == LeaseState::Grace);
-        let mut notes = notes(&view);
+        let mut notes = notes(&view, !closed);
         if closed && running {
+            if view.state == LeaseState::Grace {
+                words = "Access has ended.".into();
+            }
             notes.push("The operator takes no money for this now: there is no more time to buy.");
         }
         Self {

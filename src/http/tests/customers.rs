@@ -103,6 +103,11 @@ fn a_checkout_asks_for_no_money_while_the_resource_takes_none() {
         let shown = page(&desk, &lease).await;
         has(&shown, &["there is no more time to buy"]);
         has_not(&shown, &["Pay for more</button>"]);
+        desk.rig.clock.advance_s(7300);
+        desk.rig.round().await;
+        let grace = page(&desk, &lease).await;
+        has(&grace, &["Time has run out", "Access has ended.</p>"]);
+        has_not(&grace, &["Pay for more now", "a while"]);
     });
 }
 
@@ -119,7 +124,10 @@ fn money_that_finds_no_unit_waits_and_can_be_given_back() {
         has(&shown, &["<dt>Waits</dt><dd class=\"number\">1,000 sat", ">waits<", "The payment"]);
         has(&shown, &["1,000 sat wait for a unit", "Give the lease back"]);
         has_not(&shown, &["Pay for it", "Banked", "Pay for more</button>"]);
-        has(&confirmation(&desk, &late).await, &["1,000 sat would go back to you"]);
+        has(
+            &confirmation(&desk, &late).await,
+            &["does not begin", "1,000 sat would go back to you"],
+        );
     });
 }
 
