@@ -1,15 +1,22 @@
 //! What the holder of a claim reads: its leases, how to get in, what goes back. Called by the API and
 //! the pages, which have checked who asks.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::Value;
 
 use crate::db::claim::Claim;
 use crate::db::lease::LeaseRow;
 use crate::db::payout::Filter;
+use crate::db::terms::Resource;
 use crate::db::{self, Db, DbError};
 use crate::domain::bearer::token_hash;
-use crate::domain::lease::fold::Phase;
+use crate::domain::ids::{InvoiceId, PaymentId};
+use crate::domain::invoice::Purpose;
+use crate::domain::lease::fold::{Phase, Standing};
+use crate::domain::lease::refunds::Behind;
 use crate::domain::resource::Terms;
+use crate::domain::time::Timestamp;
 
 use super::view_payout::{self, PayoutView};
 
@@ -54,11 +61,71 @@ pub async fn payouts(db: &Db, claim: &str, most: u32) -> Result<Vec<PayoutView>,
     Ok(rows.iter().map(view_payout::payout).collect())
 }
 
+/// A resource with its newest terms, a retired one, too.
+///
+/// # Errors
+/// Those of the database.
+pub async fn resource(db: &Db, id: &str) -> Result<Option<Resource>, DbError> {
+    db::terms::find(&mut db.read().await?, id).await
+}
+
 /// The newest terms of a resource, a retired one, too.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn terms(db: &Db, resource: &str) -> Result<Option<Terms>, DbError> {
-    let found = db::terms::find(&mut db.read().await?, resource).await?;
-    Ok(found.map(|found| found.terms.terms))
+pub async fn terms(db: &Db, id: &str) -> Result<Option<Terms>, DbError> {
+    Ok(resource(db, id).await?.map(|found| found.terms.terms))
+}
+
+/// What a lease's end by its holder would bring.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GoesBack {
+    /// To its holder, besides what can go back already.
+    pub own_sat: u64,
+    /// To its holder, with what can go back already and is in no transaction.
+    pub owed_sat: u64,
+    /// To those who paid for more of it and named an address of their own.
+    pub others_sat: u64,
+    /// On its way to it, and not counted.
+    pub coming_sat: u64,
+}
+
+/// What would go back, and to whom, if its holder gave a lease back at `now`.
+///
+/// # Errors
+/// Those of the database.
+pub async fn goes_back(db: &Db, row: &LeaseRow, now: Timestamp) -> Result<GoesBack, DbError> {
+    let mut conn = db.read().await?;
+    let lease = &row.facts.id;
+    let payments = db::payment::list_of_lease(&mut conn, lease).await?;
+    let invoices = db::invoice::list_to_settle(&mut conn, lease).await?;
+    drop(conn);
+    let topups = invoices.iter().filter(|invoice| invoice.facts.purpose == Purpose::Topup);
+    let named = topups.filter(|invoice| invoice.refund_address.is_some());
+    let own_addresses: HashSet<&InvoiceId> = named.map(|invoice| &invoice.facts.id).collect();
+    let paid: HashMap<&PaymentId, &InvoiceId> = payments
+        .iter()
+        .filter_map(|row| Some((&row.facts.id, row.facts.invoice.as_ref()?)))
+        .collect();
+    let recipient = |payment: &PaymentId| {
+        let invoice = *paid.get(payment)?;
+        own_addresses.contains(invoice).then(|| invoice.clone())
+    };
+    let owed = |standing: &Standing| {
+        let all = standing.owed(&Behind { recipient: &recipient, settled: &|_| true });
+        all.iter().fold((0, 0), |(own, others), owed| match owed.recipient {
+            None => (own + owed.sat, others),
+            Some(_) => (own, others + owed.sat),
+        })
+    };
+    let standing = &row.doc.standing;
+    let (before, after) = (owed(standing), owed(&standing.returned(now)));
+    let own = row.doc.accounts.iter().filter(|account| account.recipient.is_none());
+    let fixed_sat: u64 = own.map(|account| account.fixed_sat).sum();
+    Ok(GoesBack {
+        own_sat: after.0.saturating_sub(before.0),
+        owed_sat: after.0.saturating_sub(fixed_sat),
+        others_sat: after.1.saturating_sub(before.1),
+        coming_sat: invoices.iter().map(|row| row.doc.standing.unconfirmed_sat).sum(),
+    })
 }

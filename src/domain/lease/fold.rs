@@ -441,13 +441,14 @@ impl Standing {
         self.end(reason, at);
     }
 
-    /// What would go back, besides what can already, if its holder gave it back at `at`.
-    pub fn back_if_returned(&self, at: Timestamp) -> u64 {
+    /// The same after its holder gave it back at `at`; as it is when it is over for good.
+    #[must_use]
+    pub fn returned(&self, at: Timestamp) -> Self {
         let mut returned = self.clone();
-        if returned.phase != Phase::Ended {
+        if returned.allows(&What::Returned) {
             returned.close(EndReason::Returned, at);
         }
-        returned.books(at).refundable_sat.saturating_sub(self.books(at).refundable_sat)
+        returned
     }
 
     /// Ends this life with its time used up; the balance stays for the next one.

@@ -18,6 +18,7 @@ use utoipa_axum::routes;
 
 use crate::app::{AppError, read, view};
 use crate::db;
+use crate::domain::lease::snapshot::LeaseState;
 use crate::domain::payment::PaymentState;
 use crate::http::error::ProblemBody;
 use crate::http::json::Path;
@@ -63,12 +64,14 @@ struct Picture {
     json: String,
     /// The next block changes it: it shows confirmations.
     blocks_matter: bool,
+    /// What else decides about it: whether an invoice's lease is over.
+    beside: Option<LeaseState>,
 }
 
 impl Picture {
     fn hash(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        self.json.hash(&mut hasher);
+        (&self.json, self.beside).hash(&mut hasher);
         hasher.finish()
     }
 }
@@ -89,25 +92,26 @@ impl Shown {
         let mut conn = state.db.read().await?;
         let seq = db::event::last_seq(&mut conn).await?;
         drop(conn);
-        let (json, blocks_matter) = match self {
-            Self::Invoice { id, .. } => {
+        let (json, blocks_matter, beside) = match self {
+            Self::Invoice { id, lease } => {
                 let row = read::invoice(&state.db, id).await?;
                 let moves = |line: &db::invoice::PaymentLine| {
                     !matches!(line.state, PaymentState::Final | PaymentState::Replaced)
                 };
                 let blocks_matter = row.doc.payments.iter().any(moves);
-                (text(&view::invoice(&row, &state.scene())), blocks_matter)
+                let lease = read::lease(&state.db, lease).await?.doc.announced.state;
+                (text(&view::invoice(&row, &state.scene())), blocks_matter, Some(lease))
             }
             Self::Lease { id } => {
                 let row = read::lease(&state.db, id).await?;
-                (text(&view::lease(&row, &state.scene())), false)
+                (text(&view::lease(&row, &state.scene())), false, None)
             }
             Self::Resource { id } => {
                 let found = read::resources(&state.db, Some(id)).await?;
-                (text(&found.first()), false)
+                (text(&found.first()), false, None)
             }
         };
-        Ok(Picture { seq, json, blocks_matter })
+        Ok(Picture { seq, json, blocks_matter, beside })
     }
 
     /// Whether something may have changed since event number `after`.
@@ -211,7 +215,7 @@ impl Open {
     }
 }
 
-/// An invoice at each change, as a stream of server-sent events.
+/// An invoice at each change of it and of its lease's state, as a stream of server-sent events.
 #[utoipa::path(get, path = "/v1/invoices/{id}/events", tag = "invoices",
     params(("id" = String, Path, description = "The invoice's id"),
         ("last-event-id" = Option<String>, Header, description = "The id of the last one seen")),

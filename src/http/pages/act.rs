@@ -8,15 +8,18 @@ use super::confirm::Confirm;
 use super::cookies::must_hold;
 use super::form::Sent;
 use super::frame::Frame;
+use super::lease::held_sat;
 use super::problem::Wrong;
 use super::request::{refund_address, seconds, to_checkout};
 use super::{destination, render};
 use crate::app::act_on_lease::{ActOnLease, Action};
 use crate::app::add_invoice::{AddInvoice, Ask};
 use crate::app::change_claim::ChangeClaim;
+use crate::app::held::GoesBack;
 use crate::app::{Code, Refusal, held, read};
 use crate::domain::ids::LeaseId;
 use crate::domain::lease::snapshot::LeaseState;
+use crate::domain::payout::fee::FeePolicy;
 use crate::domain::site::escaped;
 use crate::domain::uri::sat_text;
 use crate::http::api::enter::make_code;
@@ -79,26 +82,21 @@ pub(super) async fn ask_give_back(
     let token = must_hold(&state, &headers, &row.claim).await?;
     let frame = Frame::new(&state);
     let back = format!("/leases/{id}");
-    if row.doc.standing.at(frame.now).state == LeaseState::Ended {
+    let now_state = row.doc.standing.at(frame.now).state;
+    if now_state == LeaseState::Ended && held_sat(&row, frame.now) == 0 {
         return Ok(Redirect::to(&back).into_response());
     }
-    let sat = row.doc.standing.back_if_returned(frame.now);
+    let goes_back = held::goes_back(&state.db, &row, frame.now).await?;
     let claim = held::claim(&state.db, &token).await?;
-    let mut words = vec!["Access ends at once, and the unit is free for others.".to_owned()];
-    words.push(match (sat, claim.and_then(|claim| claim.refund_address)) {
-        (0, _) => "Nothing would go back to you.".into(),
-        (sat, Some(address)) => {
-            format!(
-                "{} would go back to you, to {address}, less the fee of the network.",
-                sat_text(sat)
-            )
-        }
-        (sat, None) => format!(
-            "{} would go back to you, less the fee of the network, once you name a refund address \
-             on the page of the lease.",
-            sat_text(sat)
-        ),
-    });
+    let first = match (now_state, &row.unit) {
+        (LeaseState::Ended, _) => "The lease does not start again.",
+        (LeaseState::Unfunded, Some(_)) => "The lease does not begin; the unit is free for others.",
+        (LeaseState::Unfunded, None) => "The lease does not begin.",
+        (_, Some(_)) => "Access ends at once, and the unit is free for others.",
+        (_, None) => "Access ends at once.",
+    };
+    let mut words = vec![first.to_owned()];
+    words.extend(promise(&state, &goes_back, claim.and_then(|claim| claim.refund_address)));
     words.push("This cannot be undone.".into());
     Ok(render(&Confirm {
         title: "Give the lease back?".into(),
@@ -110,6 +108,42 @@ pub(super) async fn ask_give_back(
         back,
         frame,
     }))
+}
+
+/// What goes back to whom, in sentences.
+fn promise(state: &HttpState, back: &GoesBack, address: Option<String>) -> Vec<String> {
+    let by_recipient = state.batcher.rules.fee_policy == FeePolicy::Recipient;
+    let fee = if by_recipient { ", less the fee of the network" } else { "" };
+    let least_sat = state.shop.policy.min_payout_sat;
+    let own = sat_text(back.own_sat);
+    let mut words = vec![match (back.own_sat, address) {
+        (0, _) => "Nothing would go back to you.".into(),
+        (_, Some(address)) => format!("{own} would go back to you, to {address}{fee}."),
+        (_, None) => format!(
+            "{own} would go back to you{fee}, once you name a refund address on the page of the \
+             lease."
+        ),
+    }];
+    if back.own_sat > 0 && back.owed_sat < least_sat {
+        words.push(format!(
+            "Less than {} is not sent by itself: it waits until more goes to the same address.",
+            sat_text(least_sat)
+        ));
+    }
+    if back.others_sat > 0 {
+        words.push(format!(
+            "{} would go back to others who paid for more, to the addresses that they named.",
+            sat_text(back.others_sat)
+        ));
+    }
+    if back.coming_sat > 0 {
+        words.push(format!(
+            "{} on the way would buy no time any more; it can be refunded once it is deep enough \
+             in the chain.",
+            sat_text(back.coming_sat)
+        ));
+    }
+    words
 }
 
 /// Gives a lease back; needs the claim in the cookie.

@@ -5,6 +5,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
 use super::checkout::title;
+use super::lease::paid_end;
 use super::problem::Wrong;
 use crate::app::view::{self, LeaseView};
 use crate::app::{Code, Refusal, read};
@@ -24,7 +25,7 @@ pub(super) async fn calendar(
     let row = read::lease(&state.db, &id).await?;
     let view = view::lease(&row, &state.scene());
     let none = || Refusal::new(Code::NotFound, "this lease has no end to remember yet");
-    let end = view.expires_at.ok_or_else(none)?;
+    let end = paid_end(&view).ok_or_else(none)?;
     let title = title(&state, &view.resource).await?;
     let text = event(&view, end, &title, state.clock.now());
     let kind = (header::CONTENT_TYPE, "text/calendar; charset=utf-8");
@@ -47,8 +48,8 @@ fn event(view: &LeaseView, end: Timestamp, title: &str, now: Timestamp) -> Strin
         format!("UID:{}@leasehold", view.id),
         format!("SEQUENCE:{}", view.seq),
         format!("DTSTAMP:{made}"),
+        // Without an end it is over when it begins (section 3.6.1).
         format!("DTSTART:{at}"),
-        format!("DTEND:{at}"),
         format!("SUMMARY:{title}: the lease ends"),
         "DESCRIPTION:Pay for more before then to go on.".into(),
         format!("URL:{}", view.links.checkout),

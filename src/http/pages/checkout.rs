@@ -8,16 +8,17 @@ use axum::response::{IntoResponse, Redirect, Response};
 use super::confirm::Confirm;
 use super::cookies::{must_hold, token_for, was_shown};
 use super::form::wait_words;
-use super::frame::{Frame, Moment};
+use super::frame::{Frame, Moment, span};
+use super::paying::{Paying, PaymentWords, Shut};
 use super::problem::Wrong;
 use super::{Wanted, render};
 use crate::app::cancel_invoice::CancelInvoice;
-use crate::app::view::{self, InvoiceView, PaymentView};
+use crate::app::view::{self, InvoiceView};
 use crate::app::{Code, Refusal, held, read};
+use crate::db::invoice::InvoiceRow;
+use crate::db::lease::LeaseRow;
 use crate::domain::ids::InvoiceId;
-use crate::domain::invoice::{InvoiceFlag, InvoiceStatus, Purpose};
-use crate::domain::lease::snapshot::LeaseFlag;
-use crate::domain::payment::PaymentState;
+use crate::domain::invoice::{InvoiceStatus, Purpose};
 use crate::domain::site::to_query;
 use crate::domain::uri::{btc_text, payment_uri_for_qr, sat_text};
 use crate::http::json::{Path, Query};
@@ -26,58 +27,6 @@ use crate::qr;
 
 /// So near its end a quote is counted down, in seconds.
 const NEAR_S: u64 = 600;
-
-/// A payment in words.
-struct PaymentWords {
-    amount: String,
-    badge: (&'static str, &'static str),
-    words: &'static str,
-    txid: String,
-    /// Confirmations that it has and needs, while that matters.
-    bar: Option<(u32, u32)>,
-}
-
-impl PaymentWords {
-    fn new(payment: &PaymentView, needed: u32) -> Self {
-        let (class, name, words) = match payment.state {
-            PaymentState::Mempool => ("", "Seen", "In no block yet."),
-            PaymentState::Confirming => ("", "Confirming", ""),
-            PaymentState::Credited => ("good", "Counts", ""),
-            PaymentState::Final => ("good", "Counts", "Buried deep in the chain."),
-            PaymentState::Gone => (
-                "warn",
-                "Out of sight",
-                "The network has lost it. If it is mined after all, it counts; your wallet may send \
-                 it again.",
-            ),
-            PaymentState::Conflicted => (
-                "warn",
-                "In conflict",
-                "Another transaction spends the same coins. The one that is mined counts, if it \
-                 pays this address.",
-            ),
-            PaymentState::Replaced => (
-                "alarm",
-                "Replaced",
-                "Another transaction has spent its coins, as after a fee bump. This one never \
-                 counts; if the other pays this address, it is listed, too.",
-            ),
-            PaymentState::Reversed => (
-                "alarm",
-                "Lost",
-                "It counted, then the chain dropped it for another. Its unused time was taken back.",
-            ),
-        };
-        let matters = matches!(payment.state, PaymentState::Mempool | PaymentState::Confirming);
-        Self {
-            amount: sat_text(payment.amount_sat),
-            badge: (class, name),
-            words,
-            txid: payment.txid.clone(),
-            bar: matters.then_some((payment.confirmations.min(needed), needed)),
-        }
-    }
-}
 
 #[derive(Template)]
 #[template(path = "checkout.html")]
@@ -88,9 +37,15 @@ struct Checkout {
     headline: &'static str,
     words: String,
     notes: Vec<&'static str>,
-    /// True while the page will change by itself.
-    waiting: bool,
+    /// After how many seconds a page without scripts looks again.
+    refresh_s: Option<u32>,
+    /// True while money that comes still counts.
+    counts: bool,
     settled: bool,
+    /// Only another request leads on.
+    again: bool,
+    /// The operator takes no money for it.
+    closed: bool,
     /// The code and what stands beside it, while money is asked for.
     pay: Option<Pay>,
     payments: Vec<PaymentWords>,
@@ -98,6 +53,8 @@ struct Checkout {
     expires: Moment,
     open: bool,
     near: bool,
+    /// Of the quote.
+    left: String,
     title: String,
     topup: bool,
     lease: String,
@@ -141,73 +98,6 @@ fn pay(view: &InvoiceView) -> Result<Pay, Problem> {
     })
 }
 
-/// What there is to say, in a few words and a sentence.
-fn words(view: &InvoiceView) -> (&'static str, String) {
-    let some = view.received.credited_sat + view.received.unconfirmed_sat > 0;
-    let rest = sat_text(view.received.due_sat);
-    match view.status {
-        InvoiceStatus::Settled => ("Paid", "Your money counts; the lease has its time.".into()),
-        InvoiceStatus::Confirming => (
-            "On its way",
-            "Your payment is seen. You can close this page: it counts by itself.".into(),
-        ),
-        InvoiceStatus::Cancelled => (
-            "Given up",
-            "This request was given up. Do not pay it; money that comes all the same is not lost."
-                .into(),
-        ),
-        InvoiceStatus::Open | InvoiceStatus::Expired if some => (
-            "Some of it came",
-            format!("{rest} are missing. Pay the rest, or use the time that it buys."),
-        ),
-        InvoiceStatus::Open => {
-            ("Pay with bitcoin", "Send the amount to this address, which is yours alone.".into())
-        }
-        InvoiceStatus::Expired => (
-            "The quote has ended",
-            "You can still pay: late money counts, at the price when it is seen.".into(),
-        ),
-    }
-}
-
-/// What its flags mean.
-fn notes(view: &InvoiceView, no_hold: bool) -> Vec<&'static str> {
-    let mut notes: Vec<&'static str> = view
-        .flags
-        .iter()
-        .filter_map(|flag| match flag {
-            // The headline says so.
-            InvoiceFlag::Partial => None,
-            InvoiceFlag::Over => Some("You paid more than was asked for: it buys more time."),
-            InvoiceFlag::Late => {
-                Some("A payment came after the quote: it counts at the price when it was seen.")
-            }
-            InvoiceFlag::Duplicate => {
-                Some("It was paid once more: that buys more time, or can be refunded.")
-            }
-            InvoiceFlag::Replaced => {
-                Some("A payment was replaced by another transaction, as wallets do to raise a fee.")
-            }
-            InvoiceFlag::AtRisk => Some(
-                "The block with your payment was replaced, or is still to come. Your time goes on \
-                 meanwhile.",
-            ),
-            InvoiceFlag::Reversed => {
-                Some("A payment was lost after it had counted; its unused time was taken back.")
-            }
-            InvoiceFlag::Held => Some(
-                "Money waits: for more, if it is less than the shortest lease, or for a free unit.",
-            ),
-        })
-        .collect();
-    if no_hold && view.received.credited_sat == 0 {
-        notes.push(
-            "No unit is held for you: whoever pays first gets one. Money that finds none waits.",
-        );
-    }
-    notes
-}
-
 pub(super) async fn checkout(
     State(state): State<HttpState>,
     Path(id): Path<String>,
@@ -217,29 +107,33 @@ pub(super) async fn checkout(
     let row = read::invoice(&state.db, &id).await?;
     let lease = read::lease(&state.db, row.facts.lease.as_str()).await?;
     let token = token_for(&state, &headers, &lease.claim).await?;
+    let resource = held::resource(&state.db, &row.resource).await?;
     let view = view::invoice(&row, &state.scene());
-    let no_hold = view::lease(&lease, &state.scene()).flags.contains(&LeaseFlag::NoHold);
-    let (headline, words) = words(&view);
+    let paying = Paying::new((&row, &view), &lease, resource.as_ref(), &state.shop.policy);
+    let (headline, words) = paying.words();
+    let (asks, shut) = (paying.asks(), paying.shut);
+    let given_up = view.status == InvoiceStatus::Cancelled;
     let settled = view.status == InvoiceStatus::Settled;
-    let asks = view.received.due_sat > 0
-        && !matches!(view.status, InvoiceStatus::Settled | InvoiceStatus::Cancelled);
-    let needed = view.confirmations_required.max(1);
     let frame = Frame::new(&state);
     let left_s = frame.now.seconds_until(view.expires_at);
-    let open = view.status == InvoiceStatus::Open;
+    let open = asks && view.status == InvoiceStatus::Open;
     Ok(render(&Checkout {
         headline,
         words,
-        notes: notes(&view, no_hold),
-        waiting: !settled && view.status != InvoiceStatus::Cancelled,
+        notes: paying.notes(lease.doc.no_hold),
+        refresh_s: paying.refresh_s(),
+        counts: !settled && !given_up && shut.is_none(),
         settled,
+        again: given_up || matches!(shut, Some(Shut::GivenUp | Shut::Over)),
+        closed: shut == Some(Shut::Closed),
         pay: asks.then(|| pay(&view)).transpose()?,
-        payments: view.payments.iter().map(|line| PaymentWords::new(line, needed)).collect(),
+        payments: paying.payments(),
         wait: wait_words(view.confirmations_required),
         expires: view.expires_at.into(),
         open,
         near: open && left_s <= NEAR_S,
-        title: title(&state, &view.resource).await?,
+        left: span(left_s),
+        title: resource.map_or_else(|| view.resource.clone(), |found| found.terms.terms.title),
         topup: view.purpose == Purpose::Topup,
         unsaved: token.as_ref().is_some_and(|token| !was_shown(&state, &headers, token)),
         cancels: token.is_some() && asks && view.payments.is_empty(),
@@ -259,11 +153,15 @@ pub(super) async fn title(state: &HttpState, resource: &str) -> Result<String, W
     Ok(found.map_or_else(|| resource.to_owned(), |terms| terms.title))
 }
 
-async fn cancellable(state: &HttpState, id: &str, headers: &HeaderMap) -> Result<String, Wrong> {
+async fn cancellable(
+    state: &HttpState,
+    id: &str,
+    headers: &HeaderMap,
+) -> Result<(InvoiceRow, LeaseRow), Wrong> {
     let row = read::invoice(&state.db, id).await?;
     let lease = read::lease(&state.db, row.facts.lease.as_str()).await?;
     must_hold(state, headers, &lease.claim).await?;
-    Ok(lease.facts.resource)
+    Ok((row, lease))
 }
 
 /// Asks whether it shall be given up.
@@ -272,12 +170,20 @@ pub(super) async fn ask_cancel(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Wrong> {
-    cancellable(&state, &id, &headers).await?;
+    let (row, lease) = cancellable(&state, &id, &headers).await?;
+    let ends = match (row.facts.purpose, lease.unit) {
+        (Purpose::Topup, _) => {
+            "The lease goes on as it is. The address of this request is not yours to pay any more."
+        }
+        (Purpose::Lease, Some(_)) => {
+            "The unit is free for others again, and the address is not yours to pay any more."
+        }
+        (Purpose::Lease, None) => "The address is not yours to pay any more.",
+    };
     Ok(render(&Confirm {
         title: "Give this request up?".into(),
         words: vec![
-            "The unit is free for others again, and the address is not yours to pay any more."
-                .into(),
+            ends.into(),
             "If you have sent money already, do not: it will be seen soon, and counts.".into(),
         ],
         action: format!("/checkout/{id}/cancel"),

@@ -1,4 +1,4 @@
-//! A lease as anybody sees it, with more for its holder; and its receipt, for print.
+//! A lease as anybody sees it, with more for its holder.
 
 use askama::Template;
 use axum::extract::State;
@@ -9,16 +9,21 @@ use serde_json::Value;
 use super::cookies::{token_for, was_shown};
 use super::form::Time;
 use super::frame::{Frame, Moment, span};
+use super::paying::{is_over, money_waits};
 use super::problem::Wrong;
 use super::{Wanted, render};
-use crate::app::view::{self, CreditView, LeaseView};
+use crate::app::view::{self, LeaseView};
 use crate::app::view_payout::PayoutView;
 use crate::app::{held, read};
 use crate::db::lease::LeaseRow;
+use crate::db::terms::Resource;
+use crate::domain::ids::LeaseId;
+use crate::domain::invoice::InvoiceStatus;
 use crate::domain::lease::EndReason;
+use crate::domain::lease::advance::least_s;
+use crate::domain::lease::fold::{CreditLine, Home, Standing};
 use crate::domain::lease::snapshot::{LeaseFlag, LeaseState};
-use crate::domain::payment::PaymentState;
-use crate::domain::resource::Terms;
+use crate::domain::payment::{Counted, PaymentState};
 use crate::domain::site::to_query;
 use crate::domain::time::Timestamp;
 use crate::domain::uri::sat_text;
@@ -29,27 +34,44 @@ use crate::http::json::{Path, Query};
 const MOST_PAYOUTS: u32 = 200;
 
 /// A credit in words.
-struct CreditWords {
-    amount: String,
-    time: String,
-    state: &'static str,
-    txid: String,
-    vout: u32,
+pub(super) struct CreditWords {
+    pub(super) amount: String,
+    /// What it bought; nothing while that is no time.
+    pub(super) time: String,
+    pub(super) state: &'static str,
+    pub(super) txid: String,
+    pub(super) vout: u32,
 }
 
-impl From<&CreditView> for CreditWords {
-    fn from(credit: &CreditView) -> Self {
+impl CreditWords {
+    fn new(standing: &Standing, line: &CreditLine, payment: PaymentState) -> Self {
+        let waits =
+            || money_waits(standing) && standing.lots.iter().any(|lot| lot.payment == line.payment);
+        let state = match (line.counted, payment) {
+            (Counted::Reversed, PaymentState::Confirming) => "lost, on its way again",
+            (Counted::Reversed, _) => "lost again",
+            _ if line.home == Home::Dead => "buys nothing, can be refunded",
+            _ if waits() => "waits",
+            _ => "counts",
+        };
         Self {
-            amount: sat_text(credit.amount_sat),
-            time: span(credit.seconds),
-            state: match credit.state {
-                PaymentState::Credited | PaymentState::Final => "counts",
-                PaymentState::Reversed => "lost again",
-                _ => "counts, unsettled",
+            amount: sat_text(line.amount_sat),
+            time: match line.home {
+                Home::Dead => "no time".into(),
+                _ => span(line.seconds),
             },
-            txid: credit.txid.clone(),
-            vout: credit.vout,
+            state,
+            txid: line.outpoint.txid.to_string(),
+            vout: line.outpoint.vout,
         }
+    }
+
+    /// Of all credits of a lease, oldest first.
+    pub(super) fn all(row: &LeaseRow) -> Vec<Self> {
+        let standing = &row.doc.standing;
+        let lines = standing.credits.iter().zip(&row.doc.credit_states);
+        let counted = lines.filter(|(line, _)| line.counted != Counted::Never);
+        counted.map(|(line, state)| Self::new(standing, line, *state)).collect()
     }
 }
 
@@ -110,23 +132,32 @@ struct LeasePage {
     /// True while the page will change by itself soon.
     waiting: bool,
     active: bool,
-    unfunded: bool,
+    /// By the operator.
+    stopped: bool,
     unit: Option<String>,
     starts: Option<Moment>,
     until: Option<Moment>,
-    /// The same in Unix milliseconds.
+    /// The end of what is paid, in Unix milliseconds.
     ends: i64,
-    kept_until: Option<Moment>,
+    /// Until when unit and data are kept, and how long that is.
+    kept_until: Option<(Moment, String)>,
     /// Of the time bought: all of it and what is left, in seconds.
     bar: Option<(u64, u64)>,
     left: String,
     banked: Option<String>,
     paid: String,
+    /// Money that bought no time yet.
+    waits: Option<String>,
     refundable: Option<String>,
     credits: Vec<CreditWords>,
-    extends: bool,
+    /// More time can be paid for.
+    more: bool,
+    /// The least that starts it anew, when it is over.
+    least: Option<String>,
     /// Its first invoice, while it waits for payment.
     first: Option<String>,
+    /// The same once it is paid.
+    paid_by: Option<String>,
     /// `?to=…`, or nothing.
     query: String,
     time: Time,
@@ -140,20 +171,15 @@ struct LeasePage {
     to: Option<String>,
 }
 
-/// What there is to say, in a few words and a sentence; and how it looks.
-fn words(view: &LeaseView) -> (&'static str, &'static str, String) {
+/// What there is to say, in a few words and a sentence; and how it looks. `waits` says what its money
+/// waits for.
+pub(super) fn words(view: &LeaseView, waits: &str) -> (&'static str, &'static str, String) {
     let refund = match view.refundable_sat {
         0 => String::new(),
         sat => format!(" {} can go back.", sat_text(sat)),
     };
     match view.state {
-        LeaseState::Unfunded if view.paid_sat > 0 => (
-            "Money waits",
-            "warn",
-            "It is less than the shortest lease, or no unit is free. It \
-             counts as soon as more comes, or a unit does."
-                .into(),
-        ),
+        LeaseState::Unfunded if view.paid_sat > 0 => ("Money waits", "warn", waits.into()),
         LeaseState::Unfunded => {
             ("Waits for payment", "", "It starts by itself when money counts.".into())
         }
@@ -177,13 +203,15 @@ fn words(view: &LeaseView) -> (&'static str, &'static str, String) {
                 Some(EndReason::Reversed) => "Its payment was lost from the chain.",
                 Some(EndReason::Expired) | None => "Its time was used up.",
             };
-            ("Over", "", format!("{why}{refund}"))
+            let space = if waits.is_empty() { "" } else { " " };
+            ("Over", "", format!("{why}{refund}{space}{waits}"))
         }
     }
 }
 
-fn notes(flags: &[LeaseFlag]) -> Vec<&'static str> {
+fn notes(view: &LeaseView, takes_money: bool) -> Vec<&'static str> {
     let note = |flag: &LeaseFlag| match flag {
+        LeaseFlag::ExpiringSoon if !takes_money => Some("It ends soon."),
         LeaseFlag::ExpiringSoon => Some("It ends soon. Pay for more to go on."),
         LeaseFlag::AtRisk => Some(
             "The block with a payment was replaced, or is still to come. The time goes on meanwhile.",
@@ -192,12 +220,15 @@ fn notes(flags: &[LeaseFlag]) -> Vec<&'static str> {
             Some("A payment was lost after it had counted; its unused time was taken back.")
         }
         LeaseFlag::NoHold => None,
-        LeaseFlag::ProvisionerError => Some(
+        LeaseFlag::ProvisionerError if view.state == LeaseState::Provisioning => Some(
             "Something at the operator's side does not work. They know; no time is lost while it is \
              not ready.",
         ),
+        LeaseFlag::ProvisionerError => {
+            Some("Something at the operator's side does not work. They know.")
+        }
     };
-    flags.iter().filter_map(note).collect()
+    view.flags.iter().filter_map(note).collect()
 }
 
 /// Access details as names and values, whatever the provisioner answered.
@@ -215,12 +246,69 @@ fn lines(access: Option<Value>) -> Vec<(String, String)> {
     }
 }
 
-async fn held(
-    state: &HttpState,
-    headers: &HeaderMap,
-    row: &LeaseRow,
-    view: &LeaseView,
-) -> Result<Option<Held>, Wrong> {
+/// A lease with what decides about it.
+struct Seen {
+    row: LeaseRow,
+    view: LeaseView,
+    resource: Option<Resource>,
+    /// Money that waits, while it has no time.
+    held_sat: u64,
+    /// The least that starts it, in seconds.
+    least_s: u64,
+}
+
+impl Seen {
+    async fn new(state: &HttpState, id: &str) -> Result<Self, Wrong> {
+        let row = read::lease(&state.db, id).await?;
+        let resource = held::resource(&state.db, &row.facts.resource).await?;
+        let policy = &state.shop.policy;
+        Ok(Self {
+            view: view::lease(&row, &state.scene()),
+            held_sat: held_sat(&row, state.clock.now()),
+            least_s: resource.as_ref().map_or(0, |found| least_s(&found.terms.terms, policy)),
+            resource,
+            row,
+        })
+    }
+
+    fn takes_money(&self) -> bool {
+        self.resource.as_ref().is_some_and(Resource::accepting)
+    }
+
+    fn is_enough(&self) -> bool {
+        self.row.doc.standing.pending_s >= self.least_s
+    }
+
+    /// What its money waits for.
+    fn waits_for(&self) -> String {
+        let what = match (self.held_sat, self.takes_money(), self.is_enough()) {
+            (0, ..) => return String::new(),
+            (_, false, _) => "wait until the operator, who has stopped this, lets it go on",
+            (_, true, true) => "wait for a unit: none is free",
+            (_, true, false) => "wait for more: that is less than the shortest lease",
+        };
+        format!("{} {what}.", sat_text(self.held_sat))
+    }
+
+    fn returns(&self) -> bool {
+        self.view.state != LeaseState::Ended || self.held_sat > 0
+    }
+
+    /// Whether more time can be paid for here; the first payment has a page of its own.
+    fn sells_more(&self) -> bool {
+        !is_over(&self.row.doc.standing)
+            && self.takes_money()
+            && self.view.state != LeaseState::Unfunded
+    }
+}
+
+/// The money of a lease that has no time and waits for some.
+pub(super) fn held_sat(row: &LeaseRow, now: Timestamp) -> u64 {
+    if money_waits(&row.doc.standing) { row.doc.books(now).held_sat } else { 0 }
+}
+
+async fn held(state: &HttpState, headers: &HeaderMap, seen: &Seen) -> Result<Option<Held>, Wrong> {
+    let (row, view) = (&seen.row, &seen.view);
     let Some(token) = token_for(state, headers, &row.claim).await? else { return Ok(None) };
     let claim = held::claim(&state.db, &token).await?;
     let payouts = held::payouts(&state.db, &row.claim, MOST_PAYOUTS).await?;
@@ -233,57 +321,87 @@ async fn held(
         refund_address: claim.and_then(|claim| claim.refund_address),
         refunds: of_this.map(Into::into).collect(),
         unsaved: !was_shown(state, headers, &token),
-        returns: view.state != LeaseState::Ended,
+        returns: seen.returns(),
     }))
 }
 
+/// The end of what is paid; of a lease that is over, its end.
+pub(super) fn paid_end(view: &LeaseView) -> Option<Timestamp> {
+    view.paid_until.or(view.expires_at)
+}
+
 impl LeasePage {
-    fn new(frame: Frame, view: LeaseView, terms: Option<Terms>, to: Option<String>) -> Self {
-        let (headline, class, words) = words(&view);
+    fn new(frame: Frame, seen: Seen, to: Option<String>) -> Self {
+        let waits = seen.waits_for();
+        let (headline, class, mut words) = words(&seen.view, &waits);
+        let (more, held_sat) = (seen.sells_more(), seen.held_sat);
+        let closed = !seen.takes_money();
+        let Seen { row, view, resource, .. } = seen;
+        let terms = resource.map(|found| found.terms.terms);
         let active = view.state == LeaseState::Active;
         let running = matches!(view.state, LeaseState::Active | LeaseState::Grace);
-        let whole_s = view.starts_at.zip(view.expires_at);
-        let whole_s = whole_s.map(|(start, end)| start.seconds_until(end));
-        let usual = terms.as_ref().map_or(3600, |terms| terms.min_duration_s.max(3600));
-        let title =
-            terms.as_ref().map_or_else(|| view.resource.clone(), |found| found.title.clone());
+        let stopped = view.state == LeaseState::Suspended;
+        let end = paid_end(&view);
+        let left_s = row.doc.standing.left_s(frame.now);
+        let whole_s = view.starts_at.zip(end).map(|(start, end)| start.seconds_until(end));
+        let shortest_s = terms.as_ref().map_or(0, |terms| terms.min_duration_s);
+        let kept = view.grace_until.filter(|_| view.state == LeaseState::Grace);
+        let mut notes = notes(&view, !closed);
+        if closed && running {
+            if view.state == LeaseState::Grace {
+                words = "Access has ended.".into();
+            }
+            notes.push("The operator takes no money for this now: there is no more time to buy.");
+        }
         Self {
-            bar: whole_s.filter(|_| active).map(|all| (all.max(1), view.remaining_s)),
-            kept_until: view
-                .grace_until
-                .filter(|_| view.state == LeaseState::Grace)
-                .map(Into::into),
-            ends: view.expires_at.map_or(0, Timestamp::millis),
-            until: view.expires_at.filter(|_| view.state != LeaseState::Grace).map(Into::into),
+            bar: whole_s.filter(|_| active).map(|all| (all.max(1), left_s)),
+            kept_until: kept.map(|at| (at.into(), span(frame.now.seconds_until(at)))),
+            ends: end.map_or(0, Timestamp::millis),
+            until: end.filter(|_| view.state != LeaseState::Grace && !stopped).map(Into::into),
             starts: view.starts_at.map(Into::into),
-            left: span(view.remaining_s),
-            banked: (view.banked_s > 0).then(|| span(view.banked_s)),
+            left: span(left_s),
+            banked: (view.paid_until.is_some() && view.banked_s > 0).then(|| span(view.banked_s)),
             paid: sat_text(view.paid_sat),
+            waits: (held_sat > 0).then(|| sat_text(held_sat)),
             refundable: (view.refundable_sat > 0).then(|| sat_text(view.refundable_sat)),
-            credits: view.credits.iter().map(Into::into).collect(),
-            extends: view.end_reason.is_none_or(EndReason::may_start_again),
+            credits: CreditWords::all(&row),
+            more,
+            least: (view.state == LeaseState::Ended).then(|| span(shortest_s)),
             first: None,
+            paid_by: None,
             query: to_query(to.as_deref()),
             waiting: matches!(view.state, LeaseState::Unfunded | LeaseState::Provisioning),
-            notes: notes(&view.flags),
+            notes,
             link: view.links.checkout,
-            time: Time::of(usual),
+            time: Time::of(shortest_s.max(3600)),
             once: String::new(),
-            unit: view.unit.filter(|_| running || view.state == LeaseState::Suspended),
+            unit: view.unit.filter(|_| running || stopped),
             held: None,
             site: None,
             seq: view.seq,
-            unfunded: view.state == LeaseState::Unfunded,
+            title: terms.map_or_else(|| view.resource.clone(), |found| found.title),
             resource: view.resource,
             id: view.id,
             active,
-            title,
+            stopped,
             headline,
             words,
             class,
             to,
             frame,
         }
+    }
+
+    /// Its first invoice: to be paid, or to be looked at.
+    async fn add_first(&mut self, state: &HttpState, lease: &LeaseId) -> Result<(), Wrong> {
+        let Some(row) = read::first_invoice(&state.db, lease).await? else { return Ok(()) };
+        let id = Some(row.facts.id.to_string());
+        let asks = matches!(
+            row.doc.standing.status(self.frame.now),
+            InvoiceStatus::Open | InvoiceStatus::Expired
+        );
+        *(if asks { &mut self.first } else { &mut self.paid_by }) = id;
+        Ok(())
     }
 }
 
@@ -293,67 +411,27 @@ pub(super) async fn lease(
     wanted: Query<Wanted>,
     headers: HeaderMap,
 ) -> Result<Response, Wrong> {
-    let row = read::lease(&state.db, &id).await?;
-    let terms = held::terms(&state.db, &row.facts.resource).await?;
-    let site = terms.as_ref().and_then(|terms| terms.site.clone());
+    let seen = Seen::new(&state, &id).await?;
+    let site = seen.resource.as_ref().and_then(|found| found.terms.terms.site.clone());
     // Of every state: the page changes while it is open, its policy does not.
     let policy = site.as_deref().map(super::policy_with_forms_to);
-    let view = view::lease(&row, &state.scene());
-    let held = held(&state, &headers, &row, &view).await?;
-    let mut page = LeasePage::new(Frame::new(&state), view, terms, Wanted::from_query(wanted));
+    let held = held(&state, &headers, &seen).await?;
+    let unfunded = (seen.view.state == LeaseState::Unfunded).then(|| seen.row.facts.id.clone());
+    // Enough came, at a price that has risen: the rest is asked for anew.
+    let short = seen.held_sat > 0 && seen.takes_money() && !seen.is_enough();
+    let asks = seen.takes_money();
+    let mut page = LeasePage::new(Frame::new(&state), seen, Wanted::from_query(wanted));
     page.site = site.filter(|_| held.is_some() && page.active);
     page.held = held;
     page.once = super::form::nonce()?;
-    if page.unfunded {
-        let first = read::first_invoice(&state.db, &row.facts.id).await?;
-        page.first = first.map(|invoice| invoice.facts.id.to_string());
+    if let Some(lease) = unfunded {
+        page.add_first(&state, &lease).await?;
+        page.more = short && page.first.is_none();
+        page.first = page.first.filter(|_| asks);
     }
     let mut response = render(&page);
     if let Some(policy) = policy {
         response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy?);
     }
     Ok(response)
-}
-
-#[derive(Template)]
-#[template(path = "receipt.html")]
-struct Receipt {
-    frame: Frame,
-    id: String,
-    title: String,
-    unit: Option<String>,
-    asked: Moment,
-    starts: Option<Moment>,
-    until: Option<Moment>,
-    state: &'static str,
-    credits: Vec<CreditWords>,
-    paid: String,
-    seconds: String,
-    made: Moment,
-}
-
-/// What was paid for, for print. Says nothing that the page does not.
-pub(super) async fn receipt(
-    State(state): State<HttpState>,
-    Path(id): Path<String>,
-) -> Result<Response, Wrong> {
-    let row = read::lease(&state.db, &id).await?;
-    let terms = held::terms(&state.db, &row.facts.resource).await?;
-    let view = view::lease(&row, &state.scene());
-    let frame = Frame::new(&state);
-    let bought_s: u64 = view.credits.iter().map(|credit| credit.seconds).sum();
-    Ok(render(&Receipt {
-        title: terms.map_or_else(|| view.resource.clone(), |terms| terms.title),
-        state: words(&view).0,
-        unit: view.unit,
-        asked: view.created_at.into(),
-        starts: view.starts_at.map(Into::into),
-        until: view.expires_at.map(Into::into),
-        credits: view.credits.iter().map(Into::into).collect(),
-        paid: sat_text(view.paid_sat),
-        seconds: span(bought_s),
-        made: frame.now.into(),
-        id: view.id,
-        frame,
-    }))
 }

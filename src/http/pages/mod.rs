@@ -12,7 +12,9 @@ mod form;
 pub(crate) mod frame;
 mod lease;
 mod operator;
+mod paying;
 pub(crate) mod problem;
+mod receipt;
 mod request;
 
 use askama::Template;
@@ -50,7 +52,7 @@ pub fn router() -> Router<HttpState> {
         .route("/checkout/{id}", get(checkout::checkout))
         .route("/checkout/{id}/cancel", get(checkout::ask_cancel).post(checkout::cancel))
         .route("/leases/{id}", get(lease::lease))
-        .route("/leases/{id}/receipt", get(lease::receipt))
+        .route("/leases/{id}/receipt", get(receipt::receipt))
         .route("/leases/{id}/calendar.ics", get(calendar::calendar))
         .route("/leases/{id}/more", post(act::more))
         .route("/leases/{id}/open", post(act::open))

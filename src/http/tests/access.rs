@@ -130,6 +130,28 @@ async fn message(frames: &mut Frames) -> (String, Value) {
 }
 
 #[test]
+fn a_stream_of_an_invoice_goes_on_when_its_lease_is_over() {
+    at_desk(async |mut desk| {
+        let lease = desk.lease().await;
+        desk.pay(&lease, 1000).await;
+        let path = format!("/v1/leases/{}", text(&lease, "/lease/id"));
+        let more = json!({ "duration_s": 3600 });
+        let more = desk.post(&format!("{path}/invoices"), more).await.must(201).body;
+        let events = format!("/v1/invoices/{}/events", text(&more, "/invoice/id"));
+        followed(&desk, async {
+            let mut frames = stream(&desk, &events, None).await;
+            let (_, before) = message(&mut frames).await;
+            let token = text(&lease, "/claim_token");
+            let back = desk.call("POST", &format!("{path}/return")).bearer(token);
+            back.send().await.must(200);
+            let (_, after) = message(&mut frames).await;
+            assert_eq!(before, after, "the invoice is as it was, its lease is not");
+        })
+        .await;
+    });
+}
+
+#[test]
 fn a_stream_begins_with_the_object_and_goes_on_at_each_change() {
     at_desk(async |desk| {
         let lease = desk.lease().await;

@@ -3,6 +3,7 @@
 
 mod access;
 mod claims;
+mod customers;
 mod desk;
 mod enter;
 mod forms;

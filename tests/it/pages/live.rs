@@ -61,6 +61,35 @@ fn two_tabs_show_the_same_and_what_is_typed_in_one_stays() {
         browser.shows("It was given back.");
         let typed = browser.run("return document.getElementById('refund_address').value");
         assert_eq!(typed, "half an addr");
+        let left = "return ['return', 'more-form'].filter(id => document.getElementById(id))";
+        assert_eq!(
+            browser.run(left),
+            serde_json::json!([]),
+            "what cannot be done any more is gone"
+        );
+    });
+}
+
+#[test]
+fn an_open_page_of_an_unpaid_lease_gets_what_a_running_one_has() {
+    if left_out("browser") {
+        return;
+    }
+    customers(|shop| {
+        let browser = Browser::start();
+        let invoice = ask(&browser, shop, "shared", "1");
+        let lease = lease_of(shop, &invoice);
+        browser.go(&format!("{}/leases/{lease}", shop.url()));
+        browser.shows("Waits for payment");
+        browser.run("window.same = true");
+        send(shop, &invoice);
+        shop.node.mine(2);
+        browser.shows("More time");
+        browser.shows("Remind me (calendar)");
+        assert_eq!(browser.run("return window.same"), true, "the page was never loaded anew");
+        browser.fill("time", "2");
+        browser.click("//button[@id='more']");
+        assert_ne!(super::at_checkout(&browser), invoice);
     });
 }
 

@@ -26,6 +26,7 @@ pub(super) fn tour(shop: &Shop, browser: &Browser, look: &mut dyn FnMut(&Browser
     pay_in_parts(shop, browser, &invoice, look);
     of_the_holder(shop, browser, &lease, look);
     past_the_end(shop, browser, &lease, look);
+    in_doubt(shop, browser, look);
     go("/claim/lost");
     look(browser, "lost");
     go("/no/such/page");
@@ -110,4 +111,40 @@ fn past_the_end(shop: &Shop, browser: &Browser, lease: &str, look: &mut dyn FnMu
     look(browser, "claims-none");
     go(&format!("/leases/{lease}"));
     look(browser, "lease-stranger");
+}
+
+/// Money that waits, is in conflict, or buys nothing; a lease that the operator stopped.
+fn in_doubt(shop: &Shop, browser: &Browser, look: &mut dyn FnMut(&Browser, &str)) {
+    let go = |path: &str| browser.go(&format!("{}{path}", shop.url()));
+    let invoice = ask(browser, shop, "shared", "1");
+    let lease = lease_of(shop, &invoice);
+    let (address, sat) = due(shop, &invoice);
+    shop.node.send(&address, 300);
+    shop.node.mine(2);
+    browser.shows("it is kept until more comes");
+    look(browser, "checkout-held");
+    go(&format!("/leases/{lease}"));
+    browser.shows("Money waits");
+    look(browser, "lease-held");
+    let first = shop.node.send(&address, sat);
+    shop.invoice_until("it to be seen", &invoice, |found| found["status"] == "confirming");
+    shop.node.bump(&first);
+    go(&format!("/checkout/{invoice}"));
+    browser.shows("In conflict");
+    look(browser, "checkout-conflict");
+    shop.node.mine(2);
+    shop.lease_until("it to run", &lease, |found| found["state"] == "active");
+    let key = std::fs::read_to_string(shop.folder().join("admin.key")).expect("it is there");
+    let act = |what: &str| {
+        let path = format!("/v1/admin/leases/{lease}/{what}");
+        shop.post(&path, Some(key.trim()), &serde_json::json!({}));
+    };
+    act("suspend");
+    go(&format!("/leases/{lease}"));
+    browser.shows("Stopped by the operator");
+    look(browser, "lease-suspended");
+    act("revoke");
+    go(&format!("/checkout/{invoice}"));
+    browser.shows("the lease is over by now");
+    look(browser, "checkout-over");
 }
