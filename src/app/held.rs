@@ -69,6 +69,17 @@ pub async fn resource(db: &Db, id: &str) -> Result<Option<Resource>, DbError> {
     db::terms::find(&mut db.read().await?, id).await
 }
 
+/// The terms that a lease keeps.
+///
+/// # Errors
+/// Those of the database.
+pub async fn terms_of(db: &Db, row: &LeaseRow) -> Result<Terms, DbError> {
+    let history = db::terms::history(&mut db.read().await?, &row.facts.resource).await?;
+    let found = history.version(row.doc.standing.terms_version);
+    let found = found.ok_or_else(|| DbError::corrupt("lease", "terms_version", &row.facts.id))?;
+    Ok(found.terms.clone())
+}
+
 /// The newest terms of a resource, a retired one, too.
 ///
 /// # Errors

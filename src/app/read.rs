@@ -1,5 +1,7 @@
 //! What pages and the API read: one question each, never a change.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -9,7 +11,7 @@ use crate::db::terms::Resource;
 use crate::db::{self, Conn, Db, DbError};
 use crate::domain::ids::{InvoiceId, LeaseId};
 use crate::domain::ledger::Account;
-use crate::domain::resource::{Access, Tier};
+use crate::domain::resource::{Access, ParamRule, Tier};
 use crate::domain::time::{Timestamp, span};
 
 use super::request_lease::check_duration;
@@ -96,7 +98,7 @@ pub struct ResourceView {
     pub confirmations: Vec<Tier>,
     /// What a request may carry.
     #[schema(value_type = Object)]
-    pub params: serde_json::Value,
+    pub params: BTreeMap<String, ParamRule>,
     /// Whether who gives back is paid for unused time.
     pub refund_unused: bool,
     /// True while the operator takes no money for it.
@@ -151,7 +153,7 @@ async fn view(conn: &mut Conn, resource: Resource) -> Result<ResourceView, AppEr
         grace_s: terms.grace_s,
         quote_ttl_s: terms.quote_ttl_s,
         confirmations: terms.confirmations,
-        params: serde_json::json!(terms.params),
+        params: terms.params.clone(),
         refund_unused: terms.refund_unused,
         paused,
         availability,

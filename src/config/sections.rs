@@ -86,7 +86,15 @@ fn top(mut fields: Fields<'_>, base: &Path) -> Top {
             given.text()?.trim().parse().ok()
         })
         .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
-    let public_url = url(&mut fields, "public_url");
+    let public_url = url(&mut fields, "public_url").filter(|url| {
+        // After the scheme's slashes: pages link to each other from the root of their host.
+        let whole = url.splitn(4, '/').count() < 4;
+        if !whole {
+            let message = "allowed: an address without a path; the server has a host of its own";
+            fields.wrong("public_url", message);
+        }
+        whole
+    });
     let allowed = "allowed: \"sqlite:FILE\" or \"postgres://USER:PASSWORD@HOST:PORT/NAME\"";
     let default = Database::Sqlite(base.join("leasehold.db"));
     let database = match fields.secret("database", base) {

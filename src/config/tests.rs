@@ -252,6 +252,13 @@ fn no_secret_is_ever_printed() {
 }
 
 #[test]
+fn the_address_of_the_server_has_no_path_since_its_pages_link_from_the_root() {
+    let found = wrong(&format!("public_url = \"https://x.example/shop/\"\n{DESCRIPTOR}"), &[]);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("public_url") && found[0].contains("without a path"), "{found:?}");
+}
+
+#[test]
 fn a_password_that_looks_like_a_number_stays_text_and_may_be_in_a_file() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("password"), "0123\n").unwrap();

@@ -119,15 +119,23 @@ fn is_own_form(headers: &HeaderMap, public_url: &str) -> bool {
     if let Some(site) = value("sec-fetch-site") {
         return site == b"same-origin" || site == b"none";
     }
-    match value("origin") {
-        // No browser: these send it with every form.
-        None => true,
-        // Over plain http a browser sends no Sec-Fetch-Site, and hides even our own origin, since
-        // our pages send no referrer. Such a server has no secrets from its network anyway.
-        Some(b"null") => !public_url.starts_with("https:"),
-        Some(origin) => reqwest::Url::parse(public_url)
-            .is_ok_and(|url| url.origin().ascii_serialization().as_bytes() == origin),
+    // No browser: these send it with every form.
+    let Some(origin) = value("origin") else { return true };
+    // Over plain http the server may be reached by other names, too.
+    let host = value("host").filter(|_| public_url.starts_with("http:"));
+    if host.is_some_and(|host| origin.strip_prefix(b"http://") == Some(host)) {
+        return true;
     }
+    // Never `null`: a page of anybody can send that, and hand in a claim token of its own.
+    reqwest::Url::parse(public_url)
+        .is_ok_and(|url| url.origin().ascii_serialization().as_bytes() == origin)
+}
+
+/// Who hears from where a visitor comes: nobody. Over plain http browsers send no Sec-Fetch-Site,
+/// and with a form hide even our own origin then; there we must hear of it ourselves.
+pub(super) fn referrer_policy(public_url: &str) -> SetResponseHeaderLayer<HeaderValue> {
+    let policy = if public_url.starts_with("http:") { "same-origin" } else { "no-referrer" };
+    fixed(header::REFERRER_POLICY, policy)
 }
 
 /// The answer after a panic. Its message was printed by the panic hook; nothing of it is told.
@@ -167,7 +175,8 @@ mod tests {
             (https, "origin", "https://shop.test:8443", false),
             (https, "origin", "https://shop.test.evil.test", false),
             (https, "origin", "null", false),
-            ("http://shop.test", "origin", "null", true),
+            ("http://shop.test", "origin", "null", false),
+            ("http://shop.test", "origin", "http://shop.test", true),
             ("http://shop.test", "origin", "http://unit.shop.test", false),
             (https, "accept", "text/html", true),
         ] {
@@ -181,5 +190,11 @@ mod tests {
         both.insert("sec-fetch-site", HeaderValue::from_static("same-site"));
         both.insert("origin", HeaderValue::from_static("https://shop.test"));
         assert!(!is_own_form(&both, https));
+        for (public_url, own) in [("http://127.0.0.1:8080", true), (https, false)] {
+            let mut named = HeaderMap::new();
+            named.insert("host", HeaderValue::from_static("10.0.0.5:8080"));
+            named.insert("origin", HeaderValue::from_static("http://10.0.0.5:8080"));
+            assert_eq!(is_own_form(&named, public_url), own, "{public_url}");
+        }
     }
 }

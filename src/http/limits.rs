@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -112,23 +112,18 @@ impl Budgets {
 }
 
 /// Calls that take an address, and those that make a token or work for a provisioner, are counted
-/// apart. Those of pages are
-/// named by `Router::route` patterns in `pages`: `/resources/{id}`, `/leases/{id}/more`, `…/open`.
-fn kind(request: &Request) -> Kind {
-    let path = request.uri().path();
+/// apart. They are told by their routes' patterns: a path holds ids, which may be any word.
+fn kind(method: &Method, pattern: &str) -> Kind {
     let call = ["/leases", "/invoices", "/donations", "/bids", "/investments"];
-    let of_api = path.starts_with("/v1/") && call.iter().any(|end| path.ends_with(end));
-    // A form that only asks for the price creates nothing.
-    let asks = path.starts_with("/resources/") && !path.ends_with("/price");
-    let of_page = asks || path.ends_with("/more");
-    let creates = request.method() == Method::POST && (of_api || of_page);
-    let codes = path.starts_with("/v1/")
-        && (path.ends_with("/gate-code") || path.ends_with("/rotate-claim"))
-        || path.starts_with("/leases/") && (path.ends_with("/open") || path.ends_with("/rotate"));
-    let changes = path.starts_with("/v1/leases/") && request.method() == Method::PATCH;
-    match (creates, changes || codes && request.method() == Method::POST) {
-        (true, _) => Kind::Creates,
-        (_, true) => Kind::Acts,
+    let of_api = pattern.starts_with("/v1/") && call.iter().any(|end| pattern.ends_with(end));
+    match (method, pattern) {
+        (&Method::POST, "/resources/{id}" | "/leases/{id}/more") => Kind::Creates,
+        (&Method::POST, _) if of_api => Kind::Creates,
+        (&Method::POST, "/v1/leases/{id}/gate-code" | "/v1/leases/{id}/rotate-claim") => Kind::Acts,
+        (&Method::POST, "/leases/{id}/open" | "/leases/{id}/rotate" | "/leases/{id}/params") => {
+            Kind::Acts
+        }
+        (&Method::PATCH, "/v1/leases/{id}") => Kind::Acts,
         _ => Kind::Other,
     }
 }
@@ -136,7 +131,8 @@ fn kind(request: &Request) -> Kind {
 /// Answers 429 with Retry-After when a source's budget is used up.
 pub async fn limit(State(state): State<HttpState>, request: Request, next: Next) -> Response {
     let source = state.sources.find(request.headers(), request.extensions());
-    match state.limits.take(&source, kind(&request), state.clock.now()) {
+    let pattern = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    match state.limits.take(&source, kind(request.method(), pattern), state.clock.now()) {
         Ok(()) => next.run(request).await,
         Err(seconds) => too_many("requests", seconds).into_response(),
     }
@@ -171,6 +167,27 @@ mod tests {
         assert!(limits.take(&one, Kind::Creates, NOW.plus_s(6)).is_ok());
         assert_eq!(limits.take(&one, Kind::Creates, NOW.plus_s(6)), Err(6));
         assert_eq!(until_refused(&limits, &source("10.0.0.2"), Kind::Creates, NOW), 10);
+    }
+
+    #[test]
+    fn whatever_a_resource_is_called_asking_for_it_creates() {
+        use Kind::{Acts, Creates, Other};
+        let post = Method::POST;
+        for (pattern, expected) in [
+            ("/resources/{id}", Creates),
+            ("/resources/{id}/price", Other),
+            ("/leases/{id}/more", Creates),
+            ("/leases/{id}/rotate", Acts),
+            ("/leases/{id}/params", Acts),
+            ("/claim", Other),
+            ("/v1/leases", Creates),
+            ("/v1/leases/{id}/invoices", Creates),
+            ("/v1/leases/{id}/gate-code", Acts),
+        ] {
+            assert_eq!(kind(&post, pattern), expected, "{pattern}");
+        }
+        assert_eq!(kind(&Method::PATCH, "/v1/leases/{id}"), Acts);
+        assert_eq!(kind(&Method::GET, "/leases/{id}/params"), Other);
     }
 
     #[test]

@@ -153,6 +153,8 @@ pub fn router(state: HttpState, more: Router<HttpState>) -> Router {
     let pages = pages::router()
         .merge(more)
         .layer(middleware::from_fn_with_state(state.clone(), layers::own_forms))
+        .layer(middleware::from_fn_with_state(state.clone(), pages::arrival::arrive))
+        .layer(layers::referrer_policy(&state.shop.public_url))
         .layer(timed())
         .layer(limited);
     calls

@@ -5,8 +5,9 @@
 (function () {
   var page = document.querySelector("[data-events]");
   if (!page || !window.EventSource) return;
-  var shown = page.dataset.seq;
+  var source = null;
   var wait = 1000;
+  var late = 1000;
   var running = false;
   var again = false;
 
@@ -22,10 +23,15 @@
       if (!fresh || typing(part)) return;
       leasehold.dress(fresh);
       if (fresh.innerHTML === part.innerHTML) return;
-      var focus = part.contains(document.activeElement) ? document.activeElement.id : "";
+      var focus = part.contains(document.activeElement) ? document.activeElement : null;
       part.replaceChildren.apply(part, Array.from(fresh.childNodes));
       leasehold.dress(part);
-      var same = focus && document.getElementById(focus);
+      if (!focus) return;
+      // The same by its name, or else one that looks and leads the same.
+      var same = focus.id ? document.getElementById(focus.id)
+        : Array.from(part.querySelectorAll(focus.tagName)).find(function (one) {
+          return one.outerHTML === focus.outerHTML;
+        });
       if (same) same.focus();
     });
     document.title = next.title;
@@ -36,9 +42,12 @@
     if (running) { again = true; return; }
     running = true;
     fetch(location.pathname + location.search, { cache: "no-store" })
-      .then(function (answer) { return answer.ok ? answer.text() : null; })
-      .then(function (text) { if (text) put(text); })
-      .catch(function () { setTimeout(leasehold.refresh, 3000); })
+      .then(function (answer) { return answer.ok ? answer.text() : Promise.reject(); })
+      .then(function (text) { late = 1000; put(text); })
+      .catch(function () {
+        late = Math.min(late * 2, 60000);
+        setTimeout(leasehold.refresh, late);
+      })
       .then(function () {
         running = false;
         if (again) { again = false; leasehold.refresh(); }
@@ -46,20 +55,32 @@
   };
 
   function listen() {
-    var source = new EventSource(page.dataset.events);
+    if (source || document.hidden) return;
+    var mine = source = new EventSource(page.dataset.events);
     source.onopen = function () { wait = 1000; };
-    source.onmessage = function (message) {
-      // The first message is what the page was made from, unless it has changed since.
-      var known = shown !== null && String(JSON.parse(message.data).seq) === shown;
-      shown = null;
-      if (!known) leasehold.refresh();
-    };
+    // The first message, too: what has changed since the page was made is not told again.
+    source.onmessage = function () { leasehold.refresh(); };
     // Browsers connect again by themselves after a break, but not after an answer such as 503.
     source.onerror = function () {
-      if (source.readyState !== EventSource.CLOSED) return;
-      setTimeout(listen, wait);
+      if (mine.readyState !== EventSource.CLOSED || mine !== source) return;
+      source = null;
+      setTimeout(meet, wait);
       wait = Math.min(wait * 2, 30000);
     };
   }
+
+  // What is missed while nobody tells is fetched.
+  function meet() {
+    if (document.hidden || source) return;
+    leasehold.refresh();
+    listen();
+  }
+
+  // A browser has six connections to a host: a tab that nobody sees needs none.
+  document.addEventListener("visibilitychange", function () {
+    if (!document.hidden) return meet();
+    if (source) source.close();
+    source = null;
+  });
   listen();
 })();

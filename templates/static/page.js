@@ -22,12 +22,17 @@ var leasehold = {};
     return parts.filter(Boolean).join(" ") || "0 seconds";
   };
 
+  // The moments for which the page was fetched again: once each, however long it shows them.
+  var over = {};
+
   function tick() {
     each(document, "[data-until]", function (place) {
       var left = Math.floor((Number(place.dataset.until) - Date.now() + ahead) / 1000);
       if (left < 0) {
-        if (!place.dataset.over && leasehold.refresh) leasehold.refresh();
-        place.dataset.over = "1";
+        if (leasehold.refresh && !over[place.dataset.until]) {
+          over[place.dataset.until] = true;
+          leasehold.refresh();
+        }
         left = 0;
       }
       // Near the end only, where it says so.
@@ -73,7 +78,10 @@ var leasehold = {};
     var form = event.target;
     if (form.dataset.sent) return event.preventDefault();
     // A download leaves the page where it is.
-    if (form.dataset.again === undefined) form.dataset.sent = "1";
+    if (form.dataset.again !== undefined) return;
+    form.dataset.sent = "1";
+    // Whoever stopped a slow answer may send it again.
+    setTimeout(function () { delete form.dataset.sent; }, 5000);
   });
   // A page that comes back from the browser's memory may be sent again.
   window.addEventListener("pageshow", function () {

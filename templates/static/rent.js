@@ -34,14 +34,15 @@
   function price() {
     var asked = ++last;
     var query = "?time=" + encodeURIComponent(field.value) + "&unit=" + unit.value;
-    fetch(location.pathname + query)
-      .then(function (answer) { return answer.ok ? answer.text() : null; })
+    fetch(field.form.getAttribute("action") + query)
+      .then(function (answer) { return answer.ok ? answer.text() : Promise.reject(); })
       .then(function (text) {
-        if (!text || asked !== last) return;
+        if (asked !== last) return;
         var fresh = new DOMParser().parseFromString(text, "text/html").getElementById("quote");
-        if (fresh) quote.replaceChildren.apply(quote, Array.from(fresh.childNodes));
+        quote.replaceChildren.apply(quote, Array.from(fresh.childNodes));
       })
-      .catch(function () {});
+      // No price is better than that of something else.
+      .catch(function () { if (asked === last) quote.replaceChildren(); });
   }
   var timer;
   function soon() { clearTimeout(timer); timer = setTimeout(price, 200); }
@@ -53,7 +54,8 @@
     var s = steps[Number(slider.value)];
     var named = s % 86400 === 0 ? "d" : s % 3600 === 0 ? "h" : "m";
     unit.value = named;
-    field.value = String(Math.floor(s / units[named]));
+    // The least, in whole minutes, must not be too little, the most not too much.
+    field.value = String((s === least ? Math.ceil : Math.floor)(s / units[named]));
     words();
     soon();
   });
@@ -65,6 +67,7 @@
     });
   });
   words();
+  // Enter in a field would press the first button of the form, hidden or not.
   var look = document.getElementById("look");
-  if (look) look.hidden = true;
+  if (look) look.remove();
 })();

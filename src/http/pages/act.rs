@@ -6,9 +6,10 @@ use axum::response::{IntoResponse, Redirect, Response};
 
 use super::confirm::Confirm;
 use super::cookies::must_hold;
-use super::form::Sent;
-use super::frame::Frame;
+use super::form::{Sent, nonce};
+use super::frame::{Frame, span};
 use super::lease::held_sat;
+use super::mend::Mend;
 use super::problem::Wrong;
 use super::request::{refund_address, seconds, to_checkout};
 use super::{destination, render};
@@ -16,7 +17,8 @@ use crate::app::act_on_lease::{ActOnLease, Action};
 use crate::app::add_invoice::{AddInvoice, Ask};
 use crate::app::change_claim::ChangeClaim;
 use crate::app::held::GoesBack;
-use crate::app::{Code, Refusal, held, read};
+use crate::app::idempotent::Key;
+use crate::app::{AppError, Code, Refusal, held, read};
 use crate::domain::ids::LeaseId;
 use crate::domain::lease::snapshot::LeaseState;
 use crate::domain::payout::fee::FeePolicy;
@@ -41,18 +43,58 @@ pub(super) async fn more(
     sent: Sent,
 ) -> Result<Response, Wrong> {
     let (once, body) = sent.once();
+    let key = idempotency(&once, &format!("/leases/{id}/more"), "", &body)?;
+    match add(&state, source, &id, &sent, key).await {
+        Ok(invoice) => Ok(to_checkout(&invoice, &sent)),
+        Err(AppError::Refused(refusal))
+            if !refusal.errors.is_empty() || refusal.code == Code::IdempotencyKeyReused =>
+        {
+            more_again(&state, &id, &sent, refusal).await
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn add(
+    state: &HttpState,
+    source: Source,
+    id: &str,
+    sent: &Sent,
+    key: Option<Key>,
+) -> Result<String, AppError> {
     let item = AddInvoice {
         shop: state.shop_for(&source),
         now: state.clock.now(),
-        lease: lease_id(&id)?,
-        ask: Ask::Duration(seconds(&sent)?),
-        refund_address: refund_address(&state, &sent)?,
+        lease: lease_id(id)?,
+        ask: Ask::Duration(seconds(sent)?),
+        refund_address: refund_address(state, sent)?,
         source: Some(source.name),
-        key: idempotency(&once, &format!("/leases/{id}/more"), "", &body)?,
+        key,
     };
     let outcome = state.db.write(item).await?;
-    let invoice = outcome.body["invoice"]["id"].as_str().unwrap_or_default();
-    Ok(to_checkout(invoice, &sent))
+    Ok(outcome.body["invoice"]["id"].as_str().unwrap_or_default().to_owned())
+}
+
+/// The form for more time as it was sent, with what is wrong.
+async fn more_again(
+    state: &HttpState,
+    id: &str,
+    sent: &Sent,
+    refusal: Refusal,
+) -> Result<Response, Wrong> {
+    let row = read::lease(&state.db, id).await?;
+    let most = held::terms(&state.db, &row.facts.resource).await?;
+    let most = most.map_or_else(String::new, |terms| span(terms.max_duration_s));
+    let mut page = Mend::new(state, id, "more");
+    page.title = "More time";
+    page.button = "Pay for more";
+    page.time = Some(sent.time());
+    page.refund = sent.some("refund_address").map(str::to_owned);
+    page.hidden.push(("once", nonce()?));
+    let to = destination(sent.some("to").map(str::to_owned));
+    page.hidden.extend(to.map(|to| ("to", to)));
+    page.tell(refusal, &format!("More than nothing, at most {most}."));
+    Ok(render(&page))
 }
 
 /// Goes into the guarded site, to where the visitor wanted to go; needs the claim in the cookie.
@@ -170,9 +212,21 @@ pub(super) async fn set_refund(
 ) -> Result<Response, Wrong> {
     let row = read::lease(&state.db, &id).await?;
     must_hold(&state, &headers, &row.claim).await?;
-    let address = refund_address(&state, &sent)?;
-    let item =
-        ChangeClaim { claim: row.claim, refund_address: Some(address), payout_address: None };
-    state.db.write(item).await?;
-    Ok(Redirect::to(&format!("/leases/{id}#refund")).into_response())
+    let change = async {
+        let refund_address = Some(refund_address(&state, &sent)?);
+        let item = ChangeClaim { claim: row.claim, refund_address, payout_address: None };
+        state.db.write(item).await
+    };
+    match change.await {
+        Ok(_) => Ok(Redirect::to(&format!("/leases/{id}#refund")).into_response()),
+        Err(AppError::Refused(refusal)) if !refusal.errors.is_empty() => {
+            let mut page = Mend::new(&state, &id, "refund-address");
+            page.title = "Refund address";
+            page.button = "Refund to this address";
+            page.refund = Some(sent.text("refund_address").to_owned());
+            page.tell(refusal, "");
+            Ok(render(&page))
+        }
+        Err(error) => Err(error.into()),
+    }
 }

@@ -46,7 +46,7 @@ pub(super) struct Offer {
     quote_ttl: String,
     /// What a rule is about, and what it says.
     rules: Vec<(String, String)>,
-    params: serde_json::Value,
+    params: BTreeMap<String, ParamRule>,
 }
 
 impl From<ResourceView> for Offer {
@@ -102,16 +102,21 @@ pub(super) async fn index(State(state): State<HttpState>) -> Result<Response, Wr
 /// A field for a parameter.
 pub(super) struct Param {
     pub(super) name: String,
-    label: String,
-    hint: &'static str,
-    required: bool,
-    long: bool,
-    most: u32,
+    pub(super) label: String,
+    pub(super) hint: &'static str,
+    pub(super) required: bool,
+    pub(super) long: bool,
+    pub(super) most: u32,
     pub(super) value: String,
     pub(super) error: Option<String>,
 }
 
 impl Param {
+    /// Fields for all of these, empty.
+    pub(super) fn all(rules: &BTreeMap<String, ParamRule>) -> Vec<Self> {
+        rules.iter().map(|(name, rule)| Self::new(name.clone(), rule)).collect()
+    }
+
     fn new(name: String, rule: &ParamRule) -> Self {
         let words = name.replace(['_', '-'], " ");
         let hint = match rule.format {
@@ -195,9 +200,7 @@ impl ResourcePage {
     pub(super) async fn load(state: &HttpState, id: &str) -> Result<Self, Wrong> {
         let view = read::resources(&state.db, Some(id)).await?.pop();
         let offer = Offer::from(view.ok_or_else(Problem::internal)?);
-        let rules: BTreeMap<String, ParamRule> =
-            serde_json::from_value(offer.params.clone()).unwrap_or_default();
-        let params = rules.into_iter().map(|(name, rule)| Param::new(name, &rule)).collect();
+        let params = Param::all(&offer.params);
         let usual = if offer.least_s >= DAY_S { DAY_S } else { 3600 };
         let time = Time::of(usual.clamp(offer.least_s, offer.most_s));
         Ok(Self {
@@ -245,13 +248,13 @@ impl ResourcePage {
         let Some(token) = claim_cookie(state, headers) else { return Ok(()) };
         let Some(claim) = held::claim(&state.db, &token).await? else { return Ok(()) };
         let query = to_query(self.to.as_deref());
-        let running = |state| matches!(state, LeaseState::Active | LeaseState::Grace);
+        let paid = |state| !matches!(state, LeaseState::Unfunded | LeaseState::Ended);
         self.mine = held::leases(&state.db, &claim.id, MOST_MINE)
             .await?
             .into_iter()
             .filter(|row| row.facts.resource == self.offer.id)
             .map(|row| (row.doc.standing.at(self.frame.now), row.facts.id.to_string()))
-            .filter(|(look, _)| running(look.state))
+            .filter(|(look, _)| paid(look.state))
             .map(|(look, id)| Mine {
                 id,
                 query: query.clone(),

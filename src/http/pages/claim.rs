@@ -7,13 +7,16 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::confirm::Confirm;
-use super::cookies::{claim_cookie, forget_claim, must_hold, set_claim, set_shown, was_shown};
+use super::cookies::{
+    claim_cookie, forget_claim, is_kept, must_hold, not_held, set_claim, set_shown, token_for,
+    unsaved, was_shown,
+};
 use super::form::Sent;
 use super::frame::{Frame, Moment, span};
 use super::problem::Wrong;
 use super::render;
 use crate::app::change_claim::RotateClaim;
-use crate::app::{held, read};
+use crate::app::{AppError, Code, held, read};
 use crate::db::lease::LeaseRow;
 use crate::domain::bearer::token_hash;
 use crate::domain::lease::snapshot::LeaseState;
@@ -59,7 +62,7 @@ pub(super) async fn show(
         return Ok(Redirect::to(&format!("/leases/{id}/claim")).into_response());
     }
     let mut response = render(&page(&state, &row, Some(token.clone()), true).await?);
-    set_shown(&state, &mut response, &token)?;
+    set_shown(&state, &mut response, &token, is_kept(&state, &headers))?;
     Ok(response)
 }
 
@@ -78,14 +81,18 @@ async fn page(
     })
 }
 
-/// The token as a file.
+/// The token as a file, for who sees it: the page that shows it sends it along.
 pub(super) async fn file(
     State(state): State<HttpState>,
     Path(id): Path<String>,
     headers: HeaderMap,
+    sent: Sent,
 ) -> Result<Response, Wrong> {
     let row = read::lease(&state.db, &id).await?;
     let token = must_hold(&state, &headers, &row.claim).await?;
+    if sent.text("claim") != token {
+        return Ok(Redirect::to(&format!("/leases/{id}/claim")).into_response());
+    }
     let link = format!("{}/leases/{id}", state.shop.public_url);
     let text = format!(
         "Claim token of a lease. Whoever has it manages the lease: keep this file to yourself.\n\n\
@@ -93,10 +100,7 @@ pub(super) async fn file(
     );
     let name = "attachment; filename=\"claim-token.txt\"";
     let kind = "text/plain; charset=utf-8";
-    let mut response =
-        ([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, name)], text).into_response();
-    set_shown(&state, &mut response, &token)?;
-    Ok(response)
+    Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, name)], text).into_response())
 }
 
 /// Asks whether the token shall be replaced.
@@ -115,7 +119,7 @@ pub(super) async fn ask_rotate(
              else may have seen it, or to pass the lease on from somebody."
                 .into(),
             "It is the token of everything that was asked for with it, not of this lease alone.".into(),
-            "Save the new one on the next page.".into(),
+            "Save the new one on the next page. This browser keeps it as long as the old one.".into(),
         ],
         action: format!("/leases/{id}/rotate"),
         button: "Replace it".into(),
@@ -125,7 +129,7 @@ pub(super) async fn ask_rotate(
     }))
 }
 
-/// Replaces the token by another.
+/// Replaces the token by another. Sent again, with the old token or the new one, it is done already.
 pub(super) async fn rotate(
     State(state): State<HttpState>,
     Path(id): Path<String>,
@@ -133,7 +137,8 @@ pub(super) async fn rotate(
     sent: Sent,
 ) -> Result<Response, Wrong> {
     let row = read::lease(&state.db, &id).await?;
-    let old = must_hold(&state, &headers, &row.claim).await?;
+    // Not looked up: when the answer was lost, the browser still has the one that was replaced.
+    let old = claim_cookie(&state, &headers).ok_or_else(not_held)?;
     let endpoint = format!("/leases/{id}/rotate");
     let (once, _) = sent.once();
     let old_hash = token_hash(&old);
@@ -143,11 +148,20 @@ pub(super) async fn rotate(
     })?;
     let token_hash = token_hash(&made.secret);
     let now = state.clock.now();
-    let item = RotateClaim { claim: row.claim, old_hash, token_hash, key: made.key, now };
-    state.db.write(item).await?;
-    state.live.caught_up().await;
+    let item = RotateClaim { claim: row.claim.clone(), old_hash, token_hash, key: made.key, now };
     let mut response = Redirect::to(&format!("/leases/{id}/claim")).into_response();
-    set_claim(&state, &mut response, &made.secret, false)?;
+    match state.db.write(item).await {
+        Ok(()) => set_claim(&state, &mut response, &made.secret, is_kept(&state, &headers))?,
+        Err(AppError::Refused(why)) => match why.code {
+            // The form was sent again after its answer had come.
+            Code::IdempotencyKeyReused
+                if token_for(&state, &headers, &row.claim).await?.is_some() => {}
+            Code::Unauthorized | Code::Forbidden => return Err(not_held().into()),
+            _ => return Err(AppError::Refused(why).into()),
+        },
+        Err(error) => return Err(error.into()),
+    }
+    state.live.caught_up().await;
     Ok(response)
 }
 
@@ -227,11 +241,45 @@ pub(super) async fn hand_in(
         );
         return Ok(render(&ClaimsPage { frame: Frame::new(&state), leases, problem }));
     }
+    let keep = sent.some("keep").is_some();
+    let other = unsaved(&state, &headers).await?.is_some_and(|unsaved| unsaved != token);
+    if other && sent.some("sure").is_none() {
+        let mut hidden = vec![("claim".to_owned(), token.to_owned())];
+        hidden.extend(keep.then(|| ("keep".to_owned(), "1".to_owned())));
+        return Ok(render(&sure(&state, "/claim", "Hand in the other", hidden)));
+    }
     let mut response = Redirect::to("/claim").into_response();
-    set_claim(&state, &mut response, token, sent.some("keep").is_some())?;
+    set_claim(&state, &mut response, token, keep)?;
     // Who hands it in has it.
-    set_shown(&state, &mut response, token)?;
+    set_shown(&state, &mut response, token, keep)?;
     Ok(response)
+}
+
+/// Asks before a token is dropped that was never shown: nobody could manage its leases any more.
+fn sure(
+    state: &HttpState,
+    action: &str,
+    button: &str,
+    mut hidden: Vec<(String, String)>,
+) -> Confirm {
+    hidden.push(("sure".into(), "1".into()));
+    Confirm {
+        frame: Frame::new(state),
+        title: "Lose the claim token of this browser?".into(),
+        words: vec![
+            "It was never shown, so it is saved nowhere else. Without it nobody can get into its \
+             leases, give them back or say where refunds go, and nobody can make it again."
+                .into(),
+            "To save it, go back, open one of the leases and choose \u{201c}Save or replace \
+             it\u{201d}."
+                .into(),
+        ],
+        action: action.into(),
+        button: button.into(),
+        danger: true,
+        hidden,
+        back: "/claim".into(),
+    }
 }
 
 /// Keeps the token in this browser for a year.
@@ -242,12 +290,22 @@ pub(super) async fn keep(
     let mut response = Redirect::to("/claim").into_response();
     if let Some(token) = claim_cookie(&state, &headers) {
         set_claim(&state, &mut response, &token, true)?;
+        if was_shown(&state, &headers, &token) {
+            set_shown(&state, &mut response, &token, true)?;
+        }
     }
     Ok(response)
 }
 
 /// Forgets the token in this browser.
-pub(super) async fn forget(State(state): State<HttpState>) -> Result<Response, Wrong> {
+pub(super) async fn forget(
+    State(state): State<HttpState>,
+    headers: HeaderMap,
+    sent: Sent,
+) -> Result<Response, Wrong> {
+    if sent.some("sure").is_none() && unsaved(&state, &headers).await?.is_some() {
+        return Ok(render(&sure(&state, "/claim/forget", "Forget it", Vec::new())));
+    }
     let mut response = Redirect::to("/claim").into_response();
     forget_claim(&state, &mut response)?;
     Ok(response)

@@ -21,6 +21,9 @@ pub(super) fn name(state: &HttpState, plain: &str) -> String {
 
 const CLAIM: &str = "leasehold_claim";
 const SHOWN: &str = "leasehold_shown";
+/// Ends the value of a claim's cookie that is kept for a year: browsers do not tell how long they
+/// keep one, and what is set beside it, or in its place, shall stay as long.
+const KEPT: &str = ".kept";
 
 /// Sets a cookie that no script can read and no other site can send.
 pub(super) fn set(
@@ -46,7 +49,8 @@ pub(super) fn set_claim(
     token: &str,
     keep: bool,
 ) -> Result<(), Wrong> {
-    set(state, response, CLAIM, token, keep.then_some(YEAR_S))
+    let value = format!("{token}{}", if keep { KEPT } else { "" });
+    set(state, response, CLAIM, &value, keep.then_some(YEAR_S))
 }
 
 /// Takes the claim token out of the browser.
@@ -55,13 +59,14 @@ pub(super) fn forget_claim(state: &HttpState, response: &mut Response) -> Result
     set(state, response, SHOWN, "", Some(0))
 }
 
-/// Remembers that this token was shown.
+/// Remembers that this token was shown, as long as the token itself is kept.
 pub(super) fn set_shown(
     state: &HttpState,
     response: &mut Response,
     token: &str,
+    keep: bool,
 ) -> Result<(), Wrong> {
-    set(state, response, SHOWN, &mark(token), Some(YEAR_S))
+    set(state, response, SHOWN, &mark(token), keep.then_some(YEAR_S))
 }
 
 /// True when this token was shown in this browser, or handed in by it.
@@ -75,9 +80,32 @@ fn mark(token: &str) -> String {
     token_hash(token)[..16].to_owned()
 }
 
+/// The value of the claim's cookie.
+fn claim_value(state: &HttpState, headers: &HeaderMap) -> Option<String> {
+    cookies::values(headers, &name(state, CLAIM)).next().map(str::to_owned)
+}
+
 /// The claim token in the browser's cookie.
 pub(super) fn claim_cookie(state: &HttpState, headers: &HeaderMap) -> Option<String> {
-    cookies::values(headers, &name(state, CLAIM)).next().map(str::to_owned)
+    let value = claim_value(state, headers)?;
+    Some(value.strip_suffix(KEPT).unwrap_or(&value).to_owned())
+}
+
+/// True when the browser keeps the claim's cookie for a year.
+pub(super) fn is_kept(state: &HttpState, headers: &HeaderMap) -> bool {
+    claim_value(state, headers).is_some_and(|value| value.ends_with(KEPT))
+}
+
+/// The token of a claim in the browser's cookie that was never shown here: nobody else has it.
+pub(super) async fn unsaved(
+    state: &HttpState,
+    headers: &HeaderMap,
+) -> Result<Option<String>, Wrong> {
+    let Some(token) = claim_cookie(state, headers) else { return Ok(None) };
+    if was_shown(state, headers, &token) || held::claim(&state.db, &token).await?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(token))
 }
 
 /// The cookie's token, if it manages `claim`.
@@ -97,9 +125,10 @@ pub(super) async fn must_hold(
     headers: &HeaderMap,
     claim: &str,
 ) -> Result<String, Wrong> {
-    if let Some(token) = token_for(state, headers, claim).await? {
-        return Ok(token);
-    }
-    let detail = "this browser does not have the claim token of this lease";
-    Err(Refusal::new(Code::Forbidden, detail).into())
+    Ok(token_for(state, headers, claim).await?.ok_or_else(not_held)?)
+}
+
+/// The refusal for who does not have it.
+pub(super) fn not_held() -> Refusal {
+    Refusal::new(Code::Forbidden, "this browser does not have the claim token of this lease")
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Map, Value};
 
 use super::problem::Wrong;
 use crate::http::Problem;
@@ -41,6 +42,12 @@ impl Sent {
     /// The duration.
     pub(super) fn time(&self) -> Time {
         Time { text: self.text("time").to_owned(), unit: self.text("unit").to_owned() }
+    }
+
+    /// What the resource wanted to know; an empty field is none.
+    pub(super) fn params(&self) -> Map<String, Value> {
+        let filled = self.below("param.").filter(|(_, value)| !value.is_empty());
+        filled.map(|(name, value)| (name.to_owned(), Value::from(value))).collect()
     }
 
     /// What the form's `once` is as an Idempotency-Key, and what it is held to.

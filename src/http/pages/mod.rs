@@ -2,6 +2,7 @@
 //! complete without JavaScript, live with it. The claim travels in an HttpOnly cookie.
 
 mod act;
+pub(crate) mod arrival;
 mod calendar;
 mod catalogue;
 mod checkout;
@@ -11,6 +12,7 @@ mod cookies;
 mod form;
 pub(crate) mod frame;
 mod lease;
+mod mend;
 mod operator;
 mod paying;
 pub(crate) mod problem;
@@ -58,6 +60,7 @@ pub fn router() -> Router<HttpState> {
         .route("/leases/{id}/open", post(act::open))
         .route("/leases/{id}/return", get(act::ask_give_back).post(act::give_back))
         .route("/leases/{id}/refund-address", post(act::set_refund))
+        .route("/leases/{id}/params", get(mend::ask_params).post(mend::set_params))
         .route("/leases/{id}/claim", get(claim::save).post(claim::show))
         .route("/leases/{id}/claim-file", post(claim::file))
         .route("/leases/{id}/rotate", get(claim::ask_rotate).post(claim::rotate))

@@ -94,7 +94,14 @@ fn page(
         title,
         // These speak of calls.
         detail: match problem.code() {
-            Code::NotFound | Code::UnknownResource | Code::MethodNotAllowed => "",
+            Code::NotFound
+            | Code::UnknownResource
+            | Code::MethodNotAllowed
+            | Code::IdempotencyKeyReused
+            | Code::SoldOut
+            | Code::ResourcePaused
+            | Code::LeaseEnded
+            | Code::TooManyUnpaid => "",
             _ => &problem.body().detail,
         },
         advice,
@@ -132,7 +139,7 @@ fn words_for_operators(code: Code) -> (&'static str, &'static str) {
 }
 
 /// A title, and what to do.
-fn words(code: Code) -> (&'static str, &'static str) {
+pub(super) fn words(code: Code) -> (&'static str, &'static str) {
     match code {
         Code::NotFound => (
             "There is nothing here",
@@ -166,7 +173,14 @@ fn words(code: Code) -> (&'static str, &'static str) {
             "This address takes forms only",
             "Go back to the page with the form; nothing was changed.",
         ),
-        Code::TooManyUnpaid | Code::NotReady => (
+        Code::IdempotencyKeyReused => (
+            "This form was sent before, with something else in it",
+            "If you want this, too, send it once more from a fresh page.",
+        ),
+        Code::TooManyUnpaid => {
+            ("Not just now", "Too many requests wait for payment. Try again in some minutes.")
+        }
+        Code::NotReady => (
             "Not just now",
             "Nothing was lost: payments are read from the chain, later if need be.",
         ),

@@ -4,11 +4,11 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
-use serde_json::{Map, Value};
 
-use super::catalogue::{ResourcePage, capital};
+use super::catalogue::ResourcePage;
 use super::cookies::{claim_cookie, set_claim};
 use super::form::{Sent, Time};
+use super::mend::Places;
 use super::problem::Wrong;
 use super::{destination, render};
 use crate::app::request_lease::RequestLease;
@@ -36,12 +36,23 @@ pub(super) async fn request(
         None => None,
     };
     let (once, body) = sent.once();
-    let creating = Creating::new(&state, &once, "/resources", holder.as_ref(), &body)?;
-    match ask(&state, source, &id, &sent, &creating).await {
+    let creating =
+        |holder| Creating::new(&state, &once, &format!("/resources/{id}"), holder, &body);
+    let mut asking = creating(holder.as_ref())?;
+    let mut asked = ask(&state, &source, &id, &sent, &asking).await;
+    let reused = |error: &AppError| {
+        error.refusal().is_some_and(|why| why.code == Code::IdempotencyKeyReused)
+    };
+    if holder.is_some() && asked.as_ref().is_err_and(reused) {
+        // Sent again when the answer had brought the cookie: the first time there was no claim.
+        asking = creating(None)?;
+        asked = ask(&state, &source, &id, &sent, &asking).await;
+    }
+    match asked {
         Ok(invoice) => {
             let mut response = to_checkout(&invoice, &sent);
             let keep = sent.some("keep").is_some();
-            match (creating.token(), cookie) {
+            match (asking.token(), cookie) {
                 (Some(token), _) => set_claim(&state, &mut response, token, keep)?,
                 (None, Some(token)) if keep => set_claim(&state, &mut response, &token, keep)?,
                 _ => {}
@@ -96,38 +107,24 @@ async fn check_all(state: &HttpState, page: &mut ResourcePage, sent: &Sent) -> R
         tell(page, refusal);
     }
     if let Some(terms) = held::terms(&state.db, &page.offer.id).await?
-        && let Err(errors) = check_params(&terms, &params(sent))
+        && let Err(errors) = check_params(&terms, &sent.params())
     {
         tell(page, Refusal::params(errors));
     }
     Ok(())
 }
 
-/// A detail of the API as a sentence beside a field.
-fn sentence(detail: &str) -> String {
-    let about = ["is ", "must ", "has "].iter().any(|verb| detail.starts_with(verb));
-    let text = if about { format!("This {detail}") } else { capital(detail) };
-    if text.ends_with(['.', '!', '?']) { text } else { text + "." }
-}
-
 /// Puts what is wrong beside its field.
 fn tell(page: &mut ResourcePage, refusal: Refusal) {
-    let mut rest = refusal.errors.is_empty().then(|| sentence(&refusal.detail));
-    for error in refusal.errors {
-        let name = error
-            .pointer
-            .strip_prefix("/params/")
-            .map(|name| name.replace("~1", "/").replace("~0", "~"));
-        let param = page.params.iter_mut().find(|param| Some(&param.name) == name.as_ref());
-        match (error.pointer.as_str(), param) {
-            (_, Some(param)) => param.error = Some(sentence(&error.detail)),
-            ("/duration_s", _) => page.time_error = Some(page.out_of_range()),
-            ("/time", _) => page.time_error = Some(error.detail),
-            ("/refund_address", _) => page.refund_error = Some(sentence(&error.detail)),
-            _ => rest = Some(sentence(&error.detail)),
-        }
-    }
-    page.problem = rest;
+    let range = page.out_of_range();
+    let params = page.params.as_mut_slice();
+    let places = Places {
+        params,
+        time: &mut page.time_error,
+        refund: &mut page.refund_error,
+        range: &range,
+    };
+    page.problem = places.tell(refusal);
 }
 
 /// The checkout leads on to where the visitor wanted to go.
@@ -150,27 +147,22 @@ pub(super) fn refund_address(state: &HttpState, sent: &Sent) -> Result<Option<St
     Ok(Some(address.to_string()))
 }
 
-fn params(sent: &Sent) -> Map<String, Value> {
-    let filled = sent.below("param.").filter(|(_, value)| !value.is_empty());
-    filled.map(|(name, value)| (name.to_owned(), Value::from(value))).collect()
-}
-
 async fn ask(
     state: &HttpState,
-    source: Source,
+    source: &Source,
     id: &str,
     sent: &Sent,
     creating: &Creating,
 ) -> Result<String, AppError> {
     let item = RequestLease {
-        shop: state.shop_for(&source),
+        shop: state.shop_for(source),
         now: state.clock.now(),
         resource: id.to_owned(),
         duration_s: seconds(sent)?,
-        params: params(sent),
+        params: sent.params(),
         refund_address: refund_address(state, sent)?,
         claim: creating.claim(),
-        source: Some(source.name),
+        source: Some(source.name.clone()),
         key: creating.key.clone(),
     };
     let outcome = state.db.write(item).await?;

@@ -42,7 +42,7 @@ impl<'a> Browser<'a> {
 
     fn token(&self) -> Option<String> {
         let found = self.cookies.iter().find(|(name, _)| name == "leasehold_claim");
-        found.map(|(_, value)| value.clone())
+        found.map(|(_, value)| value.trim_end_matches(".kept").to_owned())
     }
 
     /// Asks for a lease; the path of its page.
@@ -84,7 +84,12 @@ fn a_saved_file_can_be_handed_in_elsewhere_and_forgotten_there() {
     at_desk(async |desk| {
         let mut browser = Browser::new(&desk);
         let lease = browser.ask().await;
-        let file = browser.post(&format!("{lease}/claim-file"), "").await.must(200);
+        let save = format!("{lease}/claim");
+        let shown = format!("claim={}", browser.token().unwrap());
+        browser.post(&save, "").await.must(200);
+        let file = browser.post(&format!("{lease}/claim-file"), &shown).await.must(200);
+        let unseen = browser.post(&format!("{lease}/claim-file"), "").await.must(303);
+        assert_eq!(unseen.header("location"), save, "the file is for who sees the token");
         assert!(file.header("content-disposition").starts_with("attachment"));
         assert!(!browser.get(&lease).await.contains("Save the claim token."), "it is saved");
         let mut other = Browser::new(&desk);
@@ -97,7 +102,15 @@ fn a_saved_file_can_be_handed_in_elsewhere_and_forgotten_there() {
         assert!(other.get("/claim").await.contains(&format!("href=\"{lease}\"")));
         assert!(other.get(&lease).await.contains("Give the lease back"));
         let kept = other.post("/claim/keep", "").await.must(303);
-        assert!(kept.header("set-cookie").contains("Max-Age=31536000"));
+        let lives = |answer: &Answer| {
+            let all = answer.headers.get_all("set-cookie").iter();
+            all.filter(|set| set.to_str().unwrap().contains("Max-Age=31536000")).count()
+        };
+        assert_eq!(lives(&kept), 2, "the token, and the mark that it was shown");
+        let replaced = other.post(&format!("{lease}/rotate"), "").await.must(303);
+        assert_eq!(lives(&replaced), 1, "what is kept stays kept");
+        let shown = other.post(&save, "").await.must(200);
+        assert_eq!(lives(&shown), 1);
         other.post("/claim/forget", "").await.must(303);
         assert_eq!(other.token(), None);
         assert!(!other.get(&lease).await.contains("Give the lease back"));
@@ -136,6 +149,53 @@ fn a_replaced_token_is_worth_nothing_and_the_new_one_is_shown_once() {
 }
 
 #[test]
+fn a_rotation_that_is_sent_twice_delivers_the_new_token_twice() {
+    at_desk(async |desk| {
+        let mut browser = Browser::new(&desk);
+        let lease = browser.ask().await;
+        let path = format!("{lease}/rotate");
+        let before = browser.cookies.clone();
+        let form = "once=form_aaaaaaaaaaaaaaaa";
+        browser.post(&path, form).await.must(303);
+        let new = browser.token().unwrap();
+        // The answer was lost: the browser still has the old one.
+        browser.cookies = before;
+        browser.post(&path, form).await.must(303);
+        assert_eq!(browser.token().as_ref(), Some(&new));
+        // It came, and the page was sent again.
+        browser.post(&path, form).await.must(303);
+        assert_eq!(browser.token(), Some(new));
+        assert!(browser.get(&lease).await.contains("Give the lease back"));
+    });
+}
+
+#[test]
+fn a_token_that_was_never_shown_is_not_dropped_without_a_question() {
+    at_desk(async |desk| {
+        let (mut browser, mut other) = (Browser::new(&desk), Browser::new(&desk));
+        browser.ask().await;
+        other.ask().await;
+        let (unsaved, token) = (other.token().unwrap(), browser.token().unwrap());
+        for (path, form) in [("/claim/forget", ""), ("/claim", &*format!("claim={token}&keep=1"))] {
+            let asked = other.post(path, form).await.must(200).text;
+            assert!(asked.contains("Lose the claim token of this browser?"), "{asked}");
+            assert_eq!(other.token().as_ref(), Some(&unsaved));
+        }
+        let form = format!("claim={token}&keep=1&sure=1");
+        assert!(
+            other.post("/claim", &form).await.must(303).header("set-cookie").contains("Max-Age")
+        );
+        assert_eq!(other.token(), Some(token));
+        // It was handed in, so it is saved.
+        other.post("/claim/forget", "").await.must(303);
+        assert_eq!(other.token(), None);
+        other.ask().await;
+        other.post("/claim/forget", "sure=1").await.must(303);
+        assert_eq!(other.token(), None);
+    });
+}
+
+#[test]
 fn the_holder_says_where_refunds_go() {
     at_desk(async |desk| {
         let mut browser = Browser::new(&desk);
@@ -144,9 +204,9 @@ fn the_holder_says_where_refunds_go() {
         let address = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
         browser.post(&path, &format!("refund_address=bitcoin:{address}")).await.must(303);
         assert!(browser.get(&lease).await.contains(&format!("value=\"{address}\"")));
-        let wrong = browser.post(&path, "refund_address=nonsense").await.must(422);
-        assert!(wrong.header("content-type").starts_with("text/html"));
-        assert!(wrong.text.contains("is not a bitcoin address"), "{}", wrong.text);
+        let wrong = browser.post(&path, "refund_address=nonsense").await.must(200).text;
+        assert!(wrong.contains("id=\"refund-error\">This is not a bitcoin address."), "{wrong}");
+        assert!(wrong.contains("value=\"nonsense\""), "{wrong}");
         browser.post(&path, "refund_address=").await.must(303);
         assert!(!browser.get(&lease).await.contains(address));
     });

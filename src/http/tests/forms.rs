@@ -85,6 +85,13 @@ fn a_form_that_is_sent_twice_asks_once() {
         assert_eq!(first.header("location"), second.header("location"));
         assert_eq!(cookie(&first), cookie(&second));
         assert_eq!(leases(&desk, &cookie(&first).0).await, 1);
+        // The cookie of the first answer is there already when the second click is.
+        let late = send(&desk, "/resources/gpu-small", &cookie(&first).0, &form).await.must(303);
+        assert_eq!(late.header("location"), first.header("location"));
+        assert_eq!(leases(&desk, &cookie(&first).0).await, 1);
+        let other = form.replace("time=2", "time=3");
+        let other = send(&desk, "/resources/gpu-small", "", &other).await.must(200).text;
+        assert!(other.contains("This form was sent before"), "{other}");
         let lease = format!("/leases/{}", text(&created(&desk, &first).await, "/lease"));
         let page = desk.get("/resources/gpu-small").await.must(200).text;
         let more = format!("time=1&unit=h&once={}", field(&page, "once"));
@@ -92,6 +99,56 @@ fn a_form_that_is_sent_twice_asks_once() {
         let two = send(&desk, &format!("{lease}/more"), "", &more).await.must(303);
         assert_eq!(one.header("location"), two.header("location"));
     });
+}
+
+#[test]
+fn a_mistake_in_more_time_stands_beside_its_field() {
+    at_desk(async |desk| {
+        let asked = request(&desk, "", OWN).await.must(303);
+        let lease = format!("/leases/{}", text(&created(&desk, &asked).await, "/lease"));
+        let more = format!("{lease}/more");
+        for (form, part) in [
+            ("time=soon&unit=h", "id=\"time-error\">Give a number"),
+            ("time=99&unit=d&to=/x", "id=\"time-error\">More than nothing, at most 30 days."),
+            ("time=1&unit=h&refund_address=x", "id=\"refund-error\">This is not a bitcoin"),
+        ] {
+            let page = send(&desk, &more, "", form).await.must(200).text;
+            assert!(page.contains(part) && page.contains(&format!("action=\"{more}\"")), "{page}");
+            assert!(!page.contains("duration_s"), "{page}");
+        }
+    });
+}
+
+#[test]
+fn the_holder_hands_in_another_key_on_a_page() {
+    let key = |name: &str| {
+        let start =
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+        crate::domain::site::escaped(&format!("{start} {name}"))
+    };
+    at_desk_with(
+        with_key(),
+        |_| {},
+        async |desk| {
+            let form = format!("time=2&unit=h&param.ssh_key={}", key("mine"));
+            let asked = send(&desk, "/resources/gpu-small", "", &form).await.must(303);
+            let (mine, _) = cookie(&asked);
+            let lease = format!("/leases/{}", text(&created(&desk, &asked).await, "/lease"));
+            let path = format!("{lease}/params");
+            desk.get(&path).await.must(403);
+            send(&desk, &path, "", "param.ssh_key=x").await.must(403);
+            let look = async || {
+                desk.call("GET", &path).header("cookie", &mine).send().await.must(200).text
+            };
+            assert!(look().await.contains(" mine</textarea>"));
+            let wrong = send(&desk, &path, &mine, "param.ssh_key=none").await.must(200).text;
+            assert!(wrong.contains("id=\"error-ssh_key\">This must be one line"), "{wrong}");
+            assert!(wrong.contains(">none</textarea>"), "{wrong}");
+            let form = format!("param.ssh_key={}", key("other"));
+            assert_eq!(send(&desk, &path, &mine, &form).await.must(303).header("location"), lease);
+            assert!(look().await.contains(" other</textarea>"));
+        },
+    );
 }
 
 #[test]

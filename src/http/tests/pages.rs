@@ -52,6 +52,57 @@ fn a_form_of_a_sibling_host_is_refused() {
 }
 
 #[test]
+fn over_plain_http_no_page_of_anybody_hands_in_a_claim_token() {
+    at_desk(async |desk| {
+        let (mine, _) = cookie(&request(&desk, "", OWN).await.must(303));
+        let form = format!("claim={}", mine.split_once('=').unwrap().1);
+        let send = async |origin: &str| {
+            let call = desk.call("POST", "/claim").header("origin", origin);
+            call.header("host", "10.0.0.5:8080").form(&form).send().await
+        };
+        send("null").await.must(403);
+        send("http://10.0.0.5:8081").await.must(403);
+        send("http://10.0.0.5:8080").await.must(303);
+        let page = desk.get("/claim").await.must(200);
+        assert_eq!(page.header("referrer-policy"), "same-origin", "else our own forms say null");
+    });
+    at_desk_with(gpu(), over_https, async |desk| {
+        assert_eq!(desk.get("/claim").await.must(200).header("referrer-policy"), "no-referrer");
+    });
+}
+
+#[test]
+fn who_comes_from_another_site_asks_once_more_with_the_cookie() {
+    at_desk(async |mut desk| {
+        let asked = request(&desk, "", OWN).await.must(303);
+        let (mine, _) = cookie(&asked);
+        let invoice = asked.header("location").replace("/checkout/", "/v1/invoices/");
+        let invoice = desk.get(&invoice).await.must(200).body;
+        desk.pay(&serde_json::json!({ "invoice": invoice }), 1000).await;
+        let come = async |path: &str, cookie: &str, mode: &str| {
+            let call = desk.call("GET", path).header("sec-fetch-site", "cross-site");
+            call.header("sec-fetch-mode", mode).header("cookie", cookie).send().await.must(200).text
+        };
+        let path = "/resources/gpu-small?to=/a%26b";
+        let page = come(path, "", "navigate").await;
+        let again = "0; url=/resources/gpu-small?to=/a%26b&#38;here=1";
+        assert!(page.contains(again) && !page.contains("For how long?"), "{page}");
+        let form = "For how long?";
+        assert!(come(&format!("{path}&here=1"), "", "navigate").await.contains(form), "no loop");
+        assert!(come(path, "", "cors").await.contains(form));
+        assert!(come(path, &mine, "navigate").await.contains("You have a lease of it"));
+        let (key, _) = desk.operator("manage", 1).await;
+        let stop = format!("/v1/admin/leases/{}/suspend", text(&invoice, "/lease"));
+        desk.call("POST", &stop).bearer(&key).json(&serde_json::json!({})).send().await.must(200);
+        let stopped = come(path, &mine, "navigate").await;
+        assert!(stopped.contains("You have a lease of it"), "paid and stopped: {stopped}");
+        assert!(come("/", "", "navigate").await.contains("For rent"));
+        let lease = format!("/leases/{}", text(&invoice, "/lease"));
+        assert!(come(&lease, "", "navigate").await.contains(&format!("url={lease}?here=1")));
+    });
+}
+
+#[test]
 fn over_https_the_claims_cookie_is_of_this_host_alone() {
     at_desk_with(gpu(), over_https, async |desk| {
         let (mine, rest) = cookie(&request(&desk, "", OWN).await.must(303));

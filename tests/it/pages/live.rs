@@ -94,6 +94,60 @@ fn an_open_page_of_an_unpaid_lease_gets_what_a_running_one_has() {
 }
 
 #[test]
+fn a_moment_that_stays_past_is_asked_about_once() {
+    if left_out("browser") {
+        return;
+    }
+    customers(|shop| {
+        let browser = Browser::start();
+        let invoice = ask(&browser, shop, "shared", "1");
+        browser.go(&format!("{}/checkout/{invoice}", shop.url()));
+        // Whatever is asked, the answer counts down to a moment that is over.
+        let asked = browser.run_async(
+            "const done = arguments[arguments.length - 1]; let asked = 0, frames = 0;\
+             window.fetch = () => { asked += 1; return Promise.resolve(new Response(\
+                 `<div id=\"state\" data-live>${asked}<i data-until=\"1000\"></i></div>`)); };\
+             leasehold.refresh();\
+             const next = () => (frames += 1) > 90 ? done(asked) : requestAnimationFrame(next);\
+             next();",
+        );
+        let asked = asked.as_u64().expect("a number");
+        assert!((2..5).contains(&asked), "asked {asked} times");
+    });
+}
+
+#[test]
+fn a_page_whose_stream_is_refused_is_fetched_all_the_same() {
+    if left_out("browser") {
+        return;
+    }
+    customers(|shop| {
+        let browser = Browser::start();
+        let invoice = ask(&browser, shop, "shared", "1");
+        browser.go(&format!("{}/checkout/{invoice}", shop.url()));
+        // The tab is hidden, streams are refused from then on, and it is looked at again.
+        browser.run(
+            "const seen = hidden => {\
+                 Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });\
+                 document.dispatchEvent(new Event('visibilitychange')); };\
+             seen(true);\
+             window.EventSource = function () {\
+                 this.readyState = 2; this.close = () => {}; setTimeout(() => this.onerror()); };\
+             window.EventSource.CLOSED = 2;\
+             window.asked = 0; const fetched = window.fetch;\
+             window.fetch = (...all) => { window.asked += 1; return fetched(...all); };\
+             seen(false);",
+        );
+        until("two looks", || {
+            let asked = browser.run("return window.asked");
+            if asked.as_u64() >= Some(2) { Ok(()) } else { Err(asked) }
+        });
+        send(shop, &invoice);
+        browser.shows("On its way");
+    });
+}
+
+#[test]
 fn going_back_shows_what_is_and_asks_for_nothing_twice() {
     if left_out("browser") {
         return;
@@ -114,8 +168,10 @@ fn going_back_shows_what_is_and_asks_for_nothing_twice() {
         browser.shows("Running");
         browser.back();
         browser.shows("Paid");
-        let (status, claim) = shop.get("/v1/claims");
-        assert_eq!(status, 401, "{claim}");
+        browser.go(&format!("{}/claim", shop.url()));
+        browser.shows("Waits for payment");
+        let listed = "return document.querySelectorAll('.cards > li').length";
+        assert_eq!(browser.run(listed), 2, "the two that were asked for");
     });
 }
 

@@ -65,6 +65,16 @@ fn of_the_holder(
     go(&format!("/leases/{lease}"));
     browser.shows("kite-amber-lotus");
     look(browser, "lease");
+    browser.fill("time", "soon");
+    browser.click("//button[@id='more']");
+    browser.shows("Give a number");
+    look(browser, "more-mistakes");
+    go(&format!("/leases/{lease}/params"));
+    look(browser, "params");
+    go("/claim");
+    browser.click("//button[text()='Forget them here']");
+    browser.shows("Lose the claim token of this browser?");
+    look(browser, "forget");
     go(&format!("/leases/{lease}/claim"));
     look(browser, "claim-before");
     browser.click("//button[@id='show']");

@@ -13,14 +13,13 @@ pub(super) const ENTER: char = '\u{E007}';
 const RIGHT: char = '\u{E014}';
 const SPACE: char = ' ';
 
-/// What a page shows, by itself or, without scripts, when it is loaded again.
+/// What a page shows by itself; without scripts it is loaded again after some seconds.
 fn sees(browser: &Browser, scripts: bool, part: &str) {
     if scripts {
         browser.shows(part);
         return;
     }
     until(part, || {
-        browser.reload();
         let source = browser.source();
         if source.contains(part) { Ok(()) } else { Err(source) }
     });
@@ -105,6 +104,24 @@ pub(super) fn reach(browser: &Browser, id: &str) {
         browser.press(&TAB.to_string());
     }
     panic!("no way to {id} by Tab");
+}
+
+#[test]
+fn enter_in_a_field_asks_for_it_and_the_price_is_of_what_was_typed() {
+    if left_out("browser") {
+        return;
+    }
+    customers(|shop| {
+        let browser = Browser::start();
+        browser.go(&format!("{}/resources/shared", shop.url()));
+        browser.fill("time", "soon");
+        browser.shows("Give a number");
+        browser.fill("time", "3");
+        browser.shows("10,800 sat for 3 hours");
+        browser.press(&ENTER.to_string());
+        let invoice = at_checkout(&browser);
+        assert_eq!(shop.invoice(&invoice)["amount_sat"], 10_800);
+    });
 }
 
 #[test]
