@@ -125,6 +125,24 @@ fn enter_in_a_field_asks_for_it_and_the_price_is_of_what_was_typed() {
 }
 
 #[test]
+fn a_holder_who_follows_a_link_on_another_site_is_known() {
+    if left_out("browser") {
+        return;
+    }
+    customers(|shop| {
+        let browser = Browser::start();
+        let invoice = ask(&browser, shop, "shared", "1");
+        let lease = format!("{}/leases/{}", shop.url(), lease_of(shop, &invoice));
+        // To a browser this name of the machine is another site.
+        browser.go(&shop.url().replace("127.0.0.1", "localhost"));
+        browser.shows("For rent");
+        browser.run(&format!("location.href = '{lease}'"));
+        browser.shows("Give the lease back");
+        assert!(browser.url().ends_with("here=1"), "{}", browser.url());
+    });
+}
+
+#[test]
 fn everything_can_be_done_by_keyboard_alone() {
     if left_out("browser") {
         return;
