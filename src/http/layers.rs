@@ -131,11 +131,22 @@ fn is_own_form(headers: &HeaderMap, public_url: &str) -> bool {
         .is_ok_and(|url| url.origin().ascii_serialization().as_bytes() == origin)
 }
 
-/// Who hears from where a visitor comes: nobody. Over plain http browsers send no Sec-Fetch-Site,
-/// and with a form hide even our own origin then; there we must hear of it ourselves.
+/// Who hears from where a visitor comes: nobody. But to a host that browsers do not trust they send
+/// no Sec-Fetch-Site, and with a form hide even our own origin then; there we must hear of it
+/// ourselves.
 pub(super) fn referrer_policy(public_url: &str) -> SetResponseHeaderLayer<HeaderValue> {
-    let policy = if public_url.starts_with("http:") { "same-origin" } else { "no-referrer" };
+    let policy = if is_trustworthy(public_url) { "no-referrer" } else { "same-origin" };
     fixed(header::REFERRER_POLICY, policy)
+}
+
+/// Whether browsers hold the origin of a URL for potentially trustworthy (W3C Secure Contexts section
+/// 3.1): https, this very machine, and for Tor Browser an onion.
+fn is_trustworthy(url: &str) -> bool {
+    let Ok(url) = reqwest::Url::parse(url) else { return true };
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    let here = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+    url.scheme() == "https" || here || host.ends_with(".onion")
 }
 
 /// The answer after a panic. Its message was printed by the panic hook; nothing of it is told.
@@ -159,6 +170,22 @@ pub(super) async fn no_such_method(request: Request) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_where_browsers_hide_our_own_origin_do_we_ask_for_it() {
+        for (url, trusted) in [
+            ("https://shop.test", true),
+            ("http://127.0.0.1:8080", true),
+            ("http://localhost:8080", true),
+            ("http://[::1]:8080", true),
+            ("http://abc.onion", true),
+            ("http://10.0.0.5:8080", false),
+            ("http://shop.test", false),
+            ("http://127.shop.test", false),
+        ] {
+            assert_eq!(is_trustworthy(url), trusted, "{url}");
+        }
+    }
 
     #[test]
     fn a_form_is_our_own_by_sec_fetch_site_or_else_by_its_origin() {
