@@ -66,10 +66,11 @@ fn tidied(html: &str) -> String {
     told.lines().filter(known).collect::<Vec<_>>().join("\n")
 }
 
-/// Bytes of the page and of what it loaded, as sent.
+/// Bytes of the page and of what it loaded with it, as sent; not of looking for what is new.
 fn weight(browser: &Browser) -> u64 {
     let script = "return performance.getEntriesByType('navigation')\
         .concat(performance.getEntriesByType('resource'))\
+        .filter(one => !['fetch', 'eventsource'].includes(one.initiatorType))\
         .filter(one => !one.name.includes('/events'))\
         .reduce((sum, one) => sum + one.encodedBodySize, 0);";
     browser.run(script).as_u64().expect("a number")
