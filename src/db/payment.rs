@@ -195,15 +195,17 @@ pub async fn find(conn: &mut Conn, id: &str) -> Result<Option<PaymentRow>, DbErr
     sqlx::query(text).bind(id).fetch_optional(&mut *conn).await?.as_ref().map(read).transpose()
 }
 
-/// The outputs of a transaction that pay us.
+/// The outputs of a transaction that pay us, or the one asked for.
 pub async fn list_of_tx(
     conn: &mut Conn,
-    txid: &Txid,
+    (txid, vout): (&Txid, Option<u32>),
     limit: u32,
 ) -> Result<Vec<PaymentRow>, DbError> {
-    let text =
-        sqlx::AssertSqlSafe(format!("{SELECT} WHERE payment.txid = $1 ORDER BY vout LIMIT $2"));
-    let query = sqlx::query(text).bind(txid.to_string()).bind(int(limit));
+    let text = sqlx::AssertSqlSafe(format!(
+        "{SELECT} WHERE payment.txid = $1 AND ($3 < 0 OR vout = $3) ORDER BY vout LIMIT $2"
+    ));
+    let vout = vout.map_or(-1, int);
+    let query = sqlx::query(text).bind(txid.to_string()).bind(int(limit)).bind(vout);
     query.fetch_all(&mut *conn).await?.iter().map(read).collect()
 }
 

@@ -131,9 +131,8 @@ fn payout(row: &PayoutRow) -> Found {
 }
 
 async fn by_txid(conn: &mut Conn, txid: &Txid, vout: Option<u32>) -> Result<Vec<Found>, DbError> {
-    let payments = db::payment::list_of_tx(conn, txid, MOST).await?;
-    let asked = |row: &&PaymentRow| vout.is_none_or(|vout| row.facts.outpoint.vout == vout);
-    let mut found: Vec<Found> = payments.iter().filter(asked).map(payment).collect();
+    let payments = db::payment::list_of_tx(conn, (txid, vout), MOST).await?;
+    let mut found: Vec<Found> = payments.iter().map(payment).collect();
     if let Some((id, n)) = db::batch::find_version(conn, txid).await? {
         found.push(Found::new("batch", id, format!("batch of payouts, version {n}")));
     }

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use super::desk::{Desk, at_desk, text};
+use super::desk::{Desk, at_desk, at_desk_with, text};
 use super::operators::{page, send, signed_in};
+use crate::domain::resource::tests::gpu;
 
 const LISTS: [&str; 14] = [
     "/operator",
@@ -200,4 +201,46 @@ fn the_overview_counts_money_and_leases_by_the_day() {
         assert_eq!((&days[29]["most_running"], &days[29]["running"]), (&0.into(), &0.into()));
         assert_eq!(days[28]["earned_sat"], 500, "{days:?}");
     });
+}
+
+#[test]
+fn an_endpoint_gets_all_events_since_a_time_again() {
+    at_desk(async |desk| {
+        let cookie = signed_in(&desk, "read manage admin", 1).await;
+        let form = "once=0123456789abcdef&url=https%3A%2F%2Fhooks.example%2Fx&types=";
+        let made = send(&desk, &cookie, "/operator/webhooks/new", form).await.must(200);
+        let at = made.text.find("whk_").expect("its id");
+        let path = format!("/operator/webhooks/{}", &made.text[at..at + 30]);
+        let question = page(&desk, &cookie, &format!("{path}/redeliver")).await.must(200);
+        assert!(question.text.contains("name=\"since\""), "{}", question.text);
+        let again = format!("{path}/redeliver");
+        let wrong = send(&desk, &cookie, &again, "since=yesterday").await.must(422);
+        assert!(wrong.text.contains("2026-11-25T10:00:00Z") && wrong.text.contains("yesterday"));
+        let done = send(&desk, &cookie, &again, "since=2026-01-01T00:00:00Z").await.must(303);
+        assert!(done.header("location").starts_with("/operator/deliveries?webhook=whk_"));
+    });
+}
+
+#[test]
+fn words_of_others_stay_words() {
+    let evil = "<script>alert(1)</script>\" onload=\"x";
+    let mut terms = gpu();
+    (terms.title, terms.description) = (evil.into(), evil.into());
+    at_desk_with(
+        terms,
+        |_| {},
+        async |desk| {
+            let cookie = signed_in(&desk, "read manage admin", 1).await;
+            for path in
+                ["/", "/resources/gpu-small", "/operator/catalog", "/operator/catalog/gpu-small"]
+            {
+                let seen = page(&desk, &cookie, path).await.must(200).text;
+                let shown = seen.contains("alert(1)");
+                assert!(
+                    shown && !seen.contains("<script>alert") && !seen.contains("\" onload"),
+                    "{path}"
+                );
+            }
+        },
+    );
 }

@@ -195,8 +195,9 @@ async fn one(
     let invoices = invoices.iter().map(|row| row.facts.id.to_string());
     let payouts = payouts.iter().map(|row| row.facts.id.to_string());
     let payments = payments.iter().map(|row| row.facts.id.to_string());
+    // Anybody may ask for invoices, so what many of these would push out comes first.
     let subjects: Vec<String> =
-        std::iter::once(id.clone()).chain(invoices).chain(payouts).chain(payments).collect();
+        std::iter::once(id.clone()).chain(payouts).chain(payments).chain(invoices).collect();
     page.timeline = When::all(look::history(&state.db, &subjects).await?, &id);
     page.timeline.extend(actions.iter().flat_map(super::actions::steps));
     Ok(page.show())

@@ -8,10 +8,9 @@ use axum::routing::get;
 use super::asked::{Asked, Asking, nothing};
 use super::blocks::SecretPage;
 use super::{Button, Cell, DetailPage, FormPage, Input, ListPage, Visitor, When};
-use crate::app::Refusal;
-use crate::app::look;
 use crate::app::view_webhook::EndpointView;
-use crate::app::webhooks::{Act as Change, ActOnWebhook, By};
+use crate::app::webhooks::{Act as Change, ActOnWebhook, By, RedeliverSince};
+use crate::app::{Code, Refusal, look};
 use crate::http::api::admin::webhooks::{make, renew};
 use crate::http::auth::Scope;
 use crate::http::json::Path;
@@ -61,6 +60,7 @@ fn types(endpoint: &EndpointView) -> String {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Act {
     Test,
+    Redeliver,
     Pause,
     Resume,
     Rotate,
@@ -68,11 +68,13 @@ enum Act {
 }
 
 impl Act {
-    const ALL: [Self; 5] = [Self::Test, Self::Pause, Self::Resume, Self::Rotate, Self::Delete];
+    const ALL: [Self; 6] =
+        [Self::Test, Self::Redeliver, Self::Pause, Self::Resume, Self::Rotate, Self::Delete];
 
     fn name(self) -> &'static str {
         match self {
             Self::Test => "test",
+            Self::Redeliver => "redeliver",
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::Rotate => "rotate",
@@ -86,7 +88,7 @@ impl Act {
 
     fn scope(self) -> Scope {
         match self {
-            Self::Test | Self::Pause | Self::Resume => Scope::Manage,
+            Self::Test | Self::Redeliver | Self::Pause | Self::Resume => Scope::Manage,
             Self::Rotate | Self::Delete => Scope::Admin,
         }
     }
@@ -95,7 +97,7 @@ impl Act {
         match self {
             Self::Test | Self::Pause => endpoint.state == "active",
             Self::Resume => endpoint.state != "active",
-            Self::Rotate | Self::Delete => true,
+            Self::Redeliver | Self::Rotate | Self::Delete => true,
         }
     }
 
@@ -106,6 +108,11 @@ impl Act {
                 "Try it",
                 "Try this endpoint?",
                 "It gets an event of type webhook.test, and nobody else does.",
+            ),
+            Self::Redeliver => (
+                "Send again",
+                "Send all events since a time again?",
+                "Also those that were delivered or given up. The receiver knows them by their id.",
             ),
             Self::Pause => {
                 ("Pause", "Pause this endpoint?", "Its events wait until you resume it.")
@@ -215,13 +222,26 @@ async fn ask(
 ) -> Result<Response, Wrong> {
     let act = Act::parse(&act)?;
     visitor.may(act.scope())?;
-    let endpoint = look::webhook(&state.db, &id).await?;
+    Ok(question(&state, &visitor, &id, act).await?.show())
+}
+
+async fn question(
+    state: &HttpState,
+    visitor: &Visitor,
+    id: &str,
+    act: Act,
+) -> Result<FormPage, Wrong> {
+    let endpoint = look::webhook(&state.db, id).await?;
     let (button, question, words) = act.words();
     let path = format!("/operator/webhooks/{id}");
     let place = (format!("{path}/{}", act.name()), path);
-    let mut page = FormPage::new(&state, &visitor, place, (question, button));
+    let mut page = FormPage::new(state, visitor, place, (question, button));
     page.hidden = vec![("once", nonce()?)];
-    Ok(page.words(endpoint.url).words(words).danger(act == Act::Delete).show())
+    if act == Act::Redeliver {
+        let hint = "A moment in UTC, such as 2026-11-25T10:00:00Z.";
+        page.inputs = vec![Input::line("since", "Since", hint)];
+    }
+    Ok(page.words(endpoint.url).words(words).danger(act == Act::Delete))
 }
 
 async fn act(
@@ -232,8 +252,18 @@ async fn act(
 ) -> Result<Response, Wrong> {
     let act = Act::parse(&act)?;
     visitor.may(act.scope())?;
+    let by = By { actor: visitor.name(), now: state.clock.now() };
     let change = match act {
         Act::Test => Change::Test,
+        Act::Redeliver => {
+            let Ok(since) = sent.text("since").trim().parse() else {
+                let detail = "Since is no moment; write it as 2026-11-25T10:00:00Z";
+                let problem = Refusal::field(Code::InvalidRequest, "/since", detail).into();
+                return question(&state, &visitor, &id, act).await?.again(problem, &sent);
+            };
+            state.db.write(RedeliverSince { id: id.clone(), since, by }).await?;
+            return Ok(Redirect::to(&format!("/operator/deliveries?webhook={id}")).into_response());
+        }
         Act::Pause => Change::Pause,
         Act::Resume => Change::Resume,
         Act::Delete => Change::Delete,
@@ -244,7 +274,6 @@ async fn act(
             return Ok(shown(&state, &visitor, &endpoint, secret));
         }
     };
-    let by = By { actor: visitor.name(), now: state.clock.now() };
     state.db.write(ActOnWebhook { id: id.clone(), act: change, by }).await?;
     let to = if act == Act::Delete { LIST.0.into() } else { format!("/operator/webhooks/{id}") };
     Ok(Redirect::to(&to).into_response())
