@@ -1,6 +1,6 @@
 //! Credits that are lost to a double spend, and some that come back.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{has, in_state, paid_s, payment_in, running, time};
 use crate::harness::daemon::{Rented, Shop, each, once};
@@ -77,6 +77,8 @@ fn a_credit_reversed_half_used_and_restored_gives_no_second_more_than_was_paid()
         shop.node.turn(&without, &with);
         shop.start();
         shop.shift_clock(1800);
+        let moved = |lease: &Value| lease["remaining_s"].as_u64() <= Some(1800);
+        shop.lease_until("the clock to have moved", &rented.lease, moved);
         shop.node.turn(&with, &without);
         payment_in(shop, &rented, &txid, "reversed");
         let lost = in_state(shop, &rented, "grace");
