@@ -113,6 +113,8 @@ pub struct Filter {
     pub kind: Option<String>,
     /// Only about this.
     pub subject: Option<String>,
+    /// Only with this id in their data.
+    pub mentions: Option<String>,
 }
 
 /// Events before number `before`, newest first.
@@ -134,15 +136,18 @@ pub async fn newest(
         group if group.ends_with('.') => "substr(type, 1, length($2)) = $2",
         _ => "type = $2",
     };
+    let mentions = filter.mentions.as_deref().unwrap_or_default();
     let text = sqlx::AssertSqlSafe(format!(
         "SELECT seq, id, type, happened_at, subject, resource, data FROM event
-         WHERE seq < $1 AND {of_kind} AND {of_subject} ORDER BY seq DESC LIMIT $3"
+         WHERE seq < $1 AND {of_kind} AND {of_subject} AND data LIKE '%' || $5 || '%'
+         ORDER BY seq DESC LIMIT $3"
     ));
     let rows = sqlx::query(text)
         .bind(before.unwrap_or(i64::MAX))
         .bind(kind)
         .bind(i64::from(limit))
         .bind(subject)
+        .bind(mentions)
         .fetch_all(&mut *conn)
         .await?;
     rows.iter().map(Event::try_from).collect()

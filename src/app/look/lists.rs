@@ -118,7 +118,7 @@ pub async fn webhooks(db: &Db, part: &Part) -> Found<EndpointView> {
 /// Deliveries to endpoints.
 ///
 /// # Errors
-/// A wrong cursor or endpoint; those of the database.
+/// A wrong cursor, endpoint or event; those of the database.
 pub async fn deliveries(db: &Db, mut filter: DeliveryFilter, part: &Part) -> Found<Delivery> {
     filter.before = part.before_moment()?;
     let mut conn = db.read().await?;
@@ -127,6 +127,12 @@ pub async fn deliveries(db: &Db, mut filter: DeliveryFilter, part: &Part) -> Fou
     {
         let detail = format!("there is no webhook {id:?}");
         return Err(Refusal::field(Code::InvalidRequest, "/webhook", detail).into());
+    }
+    if let Some(id) = &filter.event
+        && db::event::find_by_id(&mut conn, id).await?.is_none()
+    {
+        let detail = format!("there is no event {id:?}");
+        return Err(Refusal::field(Code::InvalidRequest, "/event", detail).into());
     }
     let rows = db::delivery::newest(&mut conn, &filter, part.with_next()).await?;
     Ok(part.listing(rows, |row| moment(row.created_at, &row.id)))
@@ -154,14 +160,16 @@ pub async fn ledger(db: &Db, part: &Part) -> Found<LedgerRow> {
     Ok(part.listing(rows, |row| format!("{}.{}", row.entry, row.account.as_str())))
 }
 
-/// What operators did.
+/// What operators did: to one thing, or to all.
 ///
 /// # Errors
 /// A wrong cursor; those of the database.
-pub async fn audit_log(db: &Db, part: &Part) -> Found<Action> {
+pub async fn audit_log(db: &Db, subject: Option<&str>, part: &Part) -> Found<Action> {
     let before = part.before_number()?;
     let mut conn = db.read().await?;
-    let rows = db::audit_log::list(&mut conn, before, part.with_next()).await?;
+    let rows =
+        db::audit_log::newest(&mut conn, subject.unwrap_or_default(), before, part.with_next())
+            .await?;
     Ok(part.listing(rows, |row| row.id.to_string()))
 }
 

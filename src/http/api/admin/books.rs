@@ -157,18 +157,33 @@ async fn wallet(
     Ok(Json(json!({ "keychains": keychains, "watch_only": watch_only })))
 }
 
+/// Which actions of operators.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct ActsQuery {
+    /// At most so many, 1 to 200; 50 if not given.
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 200)]
+    limit: Limit,
+    /// `next_cursor` of the answer before.
+    cursor: Option<String>,
+    /// Only to this: the id of a lease, a payment, an endpoint, a resource, …
+    subject: Option<String>,
+}
+
 /// What operators did, newest first. Scope `read`.
-#[utoipa::path(get, path = "/v1/admin/audit-log", tag = "admin", params(Page),
+#[utoipa::path(get, path = "/v1/admin/audit-log", tag = "admin", params(ActsQuery),
     responses((status = 200, description = "A page of actions", body = Listed),
         (status = 401, description = "unauthorized", body = ProblemBody),
         (status = 422, description = "invalid_request", body = ProblemBody)))]
 async fn audit_log(
     State(state): State<HttpState>,
     operator: Operator,
-    Query(page): Query<Page>,
+    Query(query): Query<ActsQuery>,
 ) -> Result<Json<Listed>, Problem> {
     operator.may(Scope::Read)?;
-    let found = look::audit_log(&state.db, &page.limit.after(page.cursor)).await?;
+    let part = query.limit.after(query.cursor);
+    let found = look::audit_log(&state.db, query.subject.as_deref(), &part).await?;
     Ok(Listed::new(found, |row| {
         json!({
             "id": row.id,

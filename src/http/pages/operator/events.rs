@@ -6,8 +6,9 @@ use axum::response::Response;
 use axum::routing::get;
 
 use super::asked::{Asked, Asking};
-use super::{Cell, DetailPage, Filter, ListPage, Visitor};
-use crate::app::look::{self, EventFilter};
+use super::deliveries;
+use super::{Cell, DetailPage, ListPage, Visitor};
+use crate::app::look::{self, DeliveryFilter, EventFilter};
 use crate::domain::event::EventKind;
 use crate::domain::time::Timestamp;
 use crate::http::HttpState;
@@ -37,12 +38,15 @@ async fn list(
 ) -> Result<Response, Wrong> {
     let asked = Asked::new(asked);
     let kinds = kinds();
-    let filter =
-        EventFilter { kind: asked.choice("type", &kinds)?, subject: asked.owned("subject") };
+    let filter = EventFilter {
+        kind: asked.choice("type", &kinds)?,
+        subject: asked.owned("subject"),
+        mentions: None,
+    };
     let found = look::events(&state.db, &filter, &asked.part()).await?;
     let mut page = ListPage::new(&state, &visitor, LIST);
-    let subject = Filter { choices: Vec::new(), ..asked.filter("subject", "About (an id)", &[]) };
-    page.filters = vec![asked.filter("type", "Type", &kinds), subject];
+    page.filters =
+        vec![asked.filter("type", "Type", &kinds), asked.filter("subject", "About (an id)", &[])];
     Ok(page.show(&asked, &["No", "Type", "About", "More", "When"], found, |event| {
         vec![
             Cell::link(format!("/operator/events/{}", event.id), event.seq),
@@ -72,5 +76,9 @@ async fn one(
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         page.facts.push(("Data", Cell::words(format!("{name}: {text}"))));
     }
+    // An event goes to an endpoint once; there are as many as a page shows.
+    let filter = DeliveryFilter { event: Some(id), ..DeliveryFilter::default() };
+    let sent = look::deliveries(&state.db, filter, &Asked::default().part()).await?;
+    page.tables = vec![deliveries::table(&sent.rows)];
     Ok(page.show())
 }
