@@ -241,11 +241,8 @@ async fn events_of(
     subject: &str,
     part: Option<&str>,
 ) -> Result<Vec<Happened>, DbError> {
-    let filter = db::event::Filter {
-        subject: Some(subject.to_owned()),
-        mentions: part.map(str::to_owned),
-        ..Default::default()
-    };
+    let mut filter = db::event::Filter::about(subject);
+    filter.mentions = part.map(str::to_owned);
     let mut events = db::event::newest(conn, &filter, None, MOST_EVENTS).await?;
     // In their order within a moment.
     events.reverse();

@@ -16,6 +16,7 @@ use crate::db::payment::PaymentRow;
 use crate::db::payout::PayoutRow;
 use crate::db::terms::Resource;
 use crate::db::{self, Db};
+use crate::domain::event::EventKind;
 use crate::domain::resource::Terms;
 
 use super::{Listing, Part, known_resource, moment};
@@ -184,14 +185,45 @@ pub async fn events(db: &Db, filter: &EventFilter, part: &Part) -> Found<Event> 
     Ok(part.listing(rows, |row| row.seq.to_string()))
 }
 
-/// The event log forwards: what comes after a number, and the newest number of the whole log.
+/// A part of the event log forwards.
+#[derive(Clone, Debug)]
+pub struct EventsAfter {
+    /// The events, oldest first.
+    pub rows: Vec<Event>,
+    /// What follows comes after this number.
+    pub next_after: i64,
+    /// The newest number of the whole log.
+    pub last_seq: i64,
+}
+
+/// The event log forwards: what comes after a number.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn events_after(db: &Db, after: i64, limit: u32) -> Result<(Vec<Event>, i64), AppError> {
+pub async fn events_after(
+    db: &Db,
+    filter: &EventFilter,
+    after: i64,
+    limit: u32,
+) -> Result<EventsAfter, AppError> {
     let mut conn = db.read().await?;
     let last_seq = db::event::last_seq(&mut conn).await?;
-    Ok((db::event::list(&mut conn, after, limit.into()).await?, last_seq))
+    let rows = db::event::oldest(&mut conn, filter, after, limit).await?;
+    // Where no more is found, there was nothing up to the end.
+    let more = u64::try_from(rows.len()).is_ok_and(|n| n >= u64::from(limit));
+    let last = rows.last().map_or(after, |event| event.seq);
+    let next_after = if more { last } else { last.max(last_seq) };
+    Ok(EventsAfter { rows, next_after, last_seq })
+}
+
+/// Types of events, after the groups that they are in, such as `payment.`.
+pub fn event_types() -> Vec<&'static str> {
+    let mut types: Vec<&str> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    let groups = types.iter().filter_map(|kind| kind.split_inclusive('.').next());
+    let mut groups: Vec<&str> = groups.collect();
+    groups.dedup();
+    groups.append(&mut types);
+    groups
 }
 
 /// The terms that hold now, in the catalogue's order, retired resources included.

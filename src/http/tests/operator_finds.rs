@@ -166,3 +166,39 @@ fn a_payment_of_a_lease_with_a_long_history_keeps_its_own() {
         assert!(html.contains("payment.credited") && !html.contains("lease.extended"), "{html}");
     });
 }
+
+#[test]
+fn the_event_log_of_one_thing_or_type_goes_on_by_its_number() {
+    at_desk(async |mut desk| {
+        let (key, _) = desk.operator("read", 2).await;
+        let created = desk.lease().await;
+        desk.pay(&created, 1000).await;
+        let lease = text(&created, "/lease/id");
+        let read = async |query: &str| {
+            let path = format!("/v1/admin/events?{query}");
+            desk.call("GET", &path).bearer(&key).send().await.must(200).body
+        };
+        let all = read("limit=200").await;
+        let types = |events: &Value| -> Vec<String> {
+            let items = events["items"].as_array().unwrap();
+            items.iter().map(|event| text(event, "/type").to_owned()).collect()
+        };
+        let mut wanted = types(&all);
+        wanted.retain(|kind| kind.starts_with("payment."));
+        assert!(wanted.len() > 2, "{all}");
+        // A part at a time, as programs read it.
+        let (mut seen, mut after) = (Vec::new(), Value::from(0));
+        while after != all["last_seq"] {
+            let part = read(&format!("type=payment.&subject={lease}&limit=1&after={after}")).await;
+            assert!(part["next_after"].as_i64() > after.as_i64(), "{part}");
+            seen.extend(types(&part));
+            after = part["next_after"].clone();
+        }
+        assert_eq!(seen, wanted);
+        assert_eq!(types(&read("type=lease.created").await), ["lease.created"]);
+        assert_eq!(types(&read("subject=lse_x").await), [] as [String; 0]);
+        let path = "/v1/admin/events?type=payment.typo";
+        let refused = desk.call("GET", path).bearer(&key).send().await.must(422);
+        assert_eq!(refused.body["errors"][0]["pointer"], "/type");
+    });
+}

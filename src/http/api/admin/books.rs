@@ -10,8 +10,9 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::app::look;
+use crate::app::look::{self, EventFilter};
 use crate::app::view_event::EventView;
+use crate::app::{Code, Refusal};
 use crate::db;
 use crate::http::api::page::{Limit, Listed, Page};
 use crate::http::auth::{Operator, Scope};
@@ -39,6 +40,11 @@ struct After {
     #[serde(default)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 200)]
     limit: Limit,
+    /// Only of this type, or of this group: `payment.`.
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// Only about this: the id of a lease, an invoice, …
+    subject: Option<String>,
 }
 
 /// A part of the event log.
@@ -64,10 +70,14 @@ async fn events(
 ) -> Result<Json<Events>, Problem> {
     operator.may(Scope::Read)?;
     let after = i64::try_from(part.after.unwrap_or(0)).unwrap_or(i64::MAX);
-    let (rows, last_seq) = look::events_after(&state.db, after, part.limit.get()).await?;
-    let next_after = rows.last().map_or(after, |event| event.seq);
-    let items = rows.into_iter().map(EventView::from).collect();
-    Ok(Json(Events { items, next_after, last_seq }))
+    if let Some(kind) = part.kind.as_deref().filter(|kind| !look::event_types().contains(kind)) {
+        let detail = format!("{kind:?} is none of {}", look::event_types().join(", "));
+        return Err(Refusal::field(Code::InvalidRequest, "/type", detail).into());
+    }
+    let filter = EventFilter { kind: part.kind, subject: part.subject, mentions: None };
+    let found = look::events_after(&state.db, &filter, after, part.limit.get()).await?;
+    let items = found.rows.into_iter().map(EventView::from).collect();
+    Ok(Json(Events { items, next_after: found.next_after, last_seq: found.last_seq }))
 }
 
 /// Lines of the ledger, newest entry first; debits are positive. Scope `read`.
