@@ -11,6 +11,7 @@ mod lists;
 mod operator_acts;
 mod operator_pages;
 mod operators;
+mod overview;
 mod pages;
 mod refusals;
 mod secrets;
