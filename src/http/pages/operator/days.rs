@@ -145,7 +145,7 @@ pub(super) fn resources(seen: &Overview) -> Table {
     });
     Table {
         title: "Resources".into(),
-        columns: vec!["Resource", "Units", "Now", "Occupied in 30 days", "Earned in 30 days"],
+        columns: vec!["Resource", "Units", "Now", "Occupied", "Earned"],
         rows: rows.collect(),
         empty: "Nothing is offered.",
     }

@@ -7,7 +7,7 @@ use plotters::prelude::*;
 use crate::http::Problem;
 
 /// A picture's size; it is scaled to the page.
-const SIZE: (u32, u32) = (380, 200);
+const SIZE: (u32, u32) = (320, 180);
 const TEXT: RGBColor = RGBColor(1, 1, 1);
 const GRID: RGBColor = RGBColor(2, 2, 2);
 const SERIES: RGBColor = RGBColor(3, 3, 3);
@@ -59,7 +59,7 @@ fn chart(root: &Area<'_>, unit: Unit, points: &[Point]) -> Result<(), String> {
         .y_label_area_size(46)
         .build_cartesian_2d(0..count, low..high)
         .map_err(|error| error.to_string())?;
-    let label = ("sans-serif", 12).into_font().color(&TEXT);
+    let label = ("sans-serif", 13).into_font().color(&TEXT);
     let day = |place: &i32| {
         let point = usize::try_from(*place).ok().and_then(|place| points.get(place));
         point.map(|(day, _)| day.get(5..).unwrap_or_default().to_owned()).unwrap_or_default()
