@@ -1,5 +1,8 @@
 //! What operators see first: the days are true, add up to the books, and are kept for a moment.
 
+use std::cell::Cell;
+use std::collections::BTreeSet;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, RngSeed};
@@ -8,7 +11,11 @@ use serde_json::{Value, json};
 use super::desk::{Desk, at_desk, text};
 use super::operators::{page, signed_in};
 use crate::app::apply_catalog::ApplyCatalog;
+use crate::app::look;
+use crate::app::readiness::Readiness;
+use crate::app::wallet_state::WalletState;
 use crate::chain::testing::spend;
+use crate::clock::Clock;
 use crate::domain::ids::InvoiceId;
 use crate::domain::price::Price;
 use crate::domain::resource::tests::gpu;
@@ -49,7 +56,7 @@ async fn pass(desk: &mut Desk, hours: i64) {
     desk.rig.round().await;
 }
 
-async fn look(desk: &Desk, key: &str) -> Value {
+async fn overview(desk: &Desk, key: &str) -> Value {
     desk.call("GET", "/v1/admin/overview").bearer(key).send().await.must(200).body
 }
 
@@ -98,12 +105,12 @@ fn a_day_has_what_elapsed_on_it_of_each_resource_and_nothing_of_grace_or_suspens
         pass(&mut desk, 30).await;
         assert_eq!(act(&desk, &key, &gpus, "resume").await, 200);
         pass(&mut desk, 33).await;
-        let seen = look(&desk, &key).await;
+        let seen = overview(&desk, &key).await;
         assert_eq!(last(&seen, 4, "earned_sat"), [2160, 3240, 12_240, 1530], "{seen}");
         adds_up(&desk, &seen).await;
         pass(&mut desk, 22).await;
         pass(&mut desk, 11).await;
-        let seen = look(&desk, &key).await;
+        let seen = overview(&desk, &key).await;
         assert_eq!(last(&seen, 6, "earned_sat"), [0, 2160, 3240, 12_240, 12_240, 1120], "{seen}");
         assert_eq!(last(&seen, 6, "received_sat"), [0, 32_400, 0, 0, 0, 0]);
         // To the end of its grace; two units since the shop began; today until noon.
@@ -127,7 +134,7 @@ fn of_money_that_came_before_the_days_they_have_what_elapsed_in_them() {
         rent(&mut desk, "gpu-small", 480_000).await;
         desk.rig.clock.advance_s(35 * 24 * HOUR);
         for settled in [false, true] {
-            let seen = look(&desk, &key).await;
+            let seen = overview(&desk, &key).await;
             assert_eq!(last(&seen, 30, "earned_sat"), [[12_000; 29].as_slice(), &[4000]].concat());
             assert_eq!(seen["money"]["earned_sat"], 35 * 12_000, "{settled}");
             assert_eq!(sum(&seen, "received_sat"), 0);
@@ -149,13 +156,13 @@ fn a_reversal_takes_back_on_its_own_day() {
         desk.rig.chain.mine_pending();
         desk.rig.round().await;
         pass(&mut desk, 20).await;
-        assert_eq!(last(&look(&desk, &key).await, 2, "earned_sat"), [8000, 2000]);
+        assert_eq!(last(&overview(&desk, &key).await, 2, "earned_sat"), [8000, 2000]);
         desk.rig.chain.fork(1, Vec::new());
         let thief = spend(&[paid.input[0].previous_output], &[]);
         desk.rig.chain.mine(vec![thief]);
         desk.rig.chain.mine_empty(1);
         pass(&mut desk, 1).await;
-        let seen = look(&desk, &key).await;
+        let seen = overview(&desk, &key).await;
         assert_eq!(last(&seen, 2, "earned_sat"), [8000, -8000], "{seen}");
         assert_eq!(last(&seen, 2, "received_sat"), [15_000, -15_000]);
         adds_up(&desk, &seen).await;
@@ -202,7 +209,7 @@ fn an_overview_is_kept_for_a_moment_but_what_operators_do_shows_at_once() {
     at_desk(async |mut desk| {
         let (key, _) = desk.operator("read manage", 2).await;
         let first = rent(&mut desk, "gpu-small", 1000).await;
-        let active = async |desk: &Desk| look(desk, &key).await["leases"]["active"].clone();
+        let active = async |desk: &Desk| overview(desk, &key).await["leases"]["active"].clone();
         assert_eq!(active(&desk).await, 1);
         rent(&mut desk, "gpu-small", 1000).await;
         assert_eq!(active(&desk).await, 1);
@@ -210,6 +217,32 @@ fn an_overview_is_kept_for_a_moment_but_what_operators_do_shows_at_once() {
         assert_eq!(active(&desk).await, 2);
         assert_eq!(act(&desk, &key, &first, "suspend").await, 200);
         assert_eq!(active(&desk).await, 1);
+    });
+}
+
+#[test]
+fn an_overview_is_of_one_moment_while_money_comes() {
+    at_desk(async |mut desk| {
+        let created = rent(&mut desk, "gpu-small", 1000).await;
+        let (db, now) = (desk.rig.db.clone(), desk.rig.clock.now());
+        let over = Cell::new(false);
+        let pays = async {
+            for _ in 0..20 {
+                desk.pay(&created, 1000).await;
+            }
+            over.set(true);
+        };
+        let looks = async {
+            let mut sums = BTreeSet::new();
+            while !over.get() {
+                let node = (&Readiness::default(), &WalletState::default());
+                let seen = json!(look::overview(&db, now, 1, node).await.unwrap());
+                assert_eq!(sum(&seen, "received_sat"), seen["money"]["received_sat"], "{seen}");
+                sums.insert(sum(&seen, "received_sat"));
+            }
+            assert!(sums.len() > 2, "nothing came between two looks: {sums:?}");
+        };
+        tokio::join!(pays, looks);
     });
 }
 
@@ -271,14 +304,14 @@ proptest! {
                     }
                     Op::Pass { minutes } => {
                         desk.rig.clock.advance_s(minutes * 60);
-                        adds_up(&desk, &look(&desk, &key).await).await;
+                        adds_up(&desk, &overview(&desk, &key).await).await;
                         desk.rig.round().await;
                     }
                     _ => {}
                 }
             }
             pass(&mut desk, 1).await;
-            adds_up(&desk, &look(&desk, &key).await).await;
+            adds_up(&desk, &overview(&desk, &key).await).await;
         });
     }
 }
