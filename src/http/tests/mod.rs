@@ -12,6 +12,7 @@ mod operator_acts;
 mod operator_finds;
 mod operator_pages;
 mod operators;
+mod overview;
 mod pages;
 mod refusals;
 mod secrets;
