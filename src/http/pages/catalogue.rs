@@ -17,6 +17,7 @@ use crate::app::read::{self, QuoteView, ResourceView};
 use crate::app::{AppError, held};
 use crate::domain::lease::snapshot::LeaseState;
 use crate::domain::params::DEFAULT_MAX_LENGTH;
+use crate::domain::price::Price;
 use crate::domain::resource::{Access, ParamFormat, ParamRule};
 use crate::domain::site::to_query;
 use crate::domain::uri::sat_text;
@@ -34,6 +35,8 @@ pub(super) struct Offer {
     description: String,
     price: String,
     price_sat: u64,
+    /// What it costs to keep it up, in words and in satoshis.
+    upkeep: Option<(String, u64)>,
     /// Class and words of its badge.
     free: (&'static str, String),
     /// When a unit may come free.
@@ -61,7 +64,10 @@ impl From<ResourceView> for Offer {
             }
             _ => ("good", "Free".to_owned()),
         };
+        let upkeep = view.funding.map(|funding| funding.running_cost);
         Self {
+            upkeep: upkeep
+                .map(|cost| (Price { sat: cost.sat, per_s: cost.per_s }.words(), cost.sat)),
             price_sat: view.price.sat,
             price: format!("{} / {}", sat_text(view.price.sat), per(view.price.per_s)),
             free,

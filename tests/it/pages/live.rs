@@ -230,6 +230,29 @@ fn a_payment_that_is_replaced_is_explained_and_the_other_counts() {
 }
 
 #[test]
+fn what_it_costs_to_keep_a_shared_resource_up_is_said_on_pages_and_in_the_api() {
+    customers(|shop| {
+        let said = "It costs 30,000 sat a month \
+                    <span class=\"quiet worth\" title=\"A hint: the price is in satoshis\">\
+                    ≈ 18.37 EUR</span> to keep it up.";
+        for (path, times) in [("/", 1), ("/resources/shared", 1), ("/resources/box", 0)] {
+            let page = shop.ask_text(path);
+            assert_eq!(page.matches(said).count(), times, "{path}: {page}");
+            assert_eq!(page.matches("keep it up").count(), times, "{path}: {page}");
+        }
+        let get = |path: &str| shop.ask(reqwest::Method::GET, path, None, None).1;
+        let cost = serde_json::json!({ "running_cost": { "sat": 30_000, "per_s": 2_592_000 } });
+        assert_eq!(get("/v1/resources/shared")["funding"], cost);
+        let list = get("/v1/resources");
+        let funding = ["box", "shared"].map(|id| {
+            let items = list["items"].as_array().expect("a list");
+            items.iter().find(|item| item["id"] == id).expect("it is offered")["funding"].clone()
+        });
+        assert_eq!(funding, [serde_json::Value::Null, cost]);
+    });
+}
+
+#[test]
 fn the_rate_of_the_operators_currency_is_a_hint_beside_satoshis() {
     customers(|shop| {
         let page = shop.ask_text("/resources/shared?time=10&unit=h");
