@@ -1,6 +1,6 @@
 // Keeps a page as things are: when the server says (SSE) that its object has changed, the page is
-// fetched again and its parts marked data-live are put in, unless somebody is typing there. Without
-// this script the page refreshes by itself where something is to be expected.
+// fetched again from data-page and its parts marked data-live are put in, unless somebody is typing
+// there. Without this script the page refreshes by itself where something is to be expected.
 "use strict";
 (function () {
   var page = document.querySelector("[data-events]");
@@ -35,14 +35,19 @@
       if (same) same.focus();
     });
     document.title = next.title;
+    if (leasehold.changed) leasehold.changed();
   }
 
   // One at a time; what changes meanwhile is fetched once more.
   leasehold.refresh = function () {
     if (running) { again = true; return; }
     running = true;
-    fetch(location.pathname + location.search, { cache: "no-store" })
-      .then(function (answer) { return answer.ok ? answer.text() : Promise.reject(); })
+    fetch(page.dataset.page, { cache: "no-store" })
+      .then(function (answer) {
+        // It is gone: what is said there now says so.
+        if (answer.status === 404) location.replace(page.dataset.page);
+        return answer.ok ? answer.text() : Promise.reject();
+      })
       .then(function (text) { late = 1000; put(text); })
       .catch(function () {
         late = Math.min(late * 2, 60000);

@@ -39,6 +39,8 @@ pub(super) struct Offer {
     upkeep: Option<(String, u64)>,
     /// Class and words of its badge.
     free: (&'static str, String),
+    /// True while the operator takes no money for it.
+    paused: bool,
     /// When a unit may come free.
     free_at: Option<Moment>,
     shared: bool,
@@ -71,6 +73,7 @@ impl From<ResourceView> for Offer {
             price_sat: view.price.sat,
             price: format!("{} / {}", sat_text(view.price.sat), per(view.price.per_s)),
             free,
+            paused: view.paused,
             free_at: stock.available_at.filter(|_| !view.paused).map(Into::into),
             shared: view.access == Access::Shared,
             least: span(view.min_duration_s.max(1)),
@@ -198,7 +201,9 @@ pub(super) struct ResourcePage {
     /// Makes this form create once, however often it is sent.
     once: String,
     /// Where in its site the visitor wants to go.
-    pub(super) to: Option<String>,
+    to: Option<String>,
+    /// `?to=…`, or nothing.
+    query: String,
     mine: Vec<Mine>,
 }
 
@@ -221,9 +226,16 @@ impl ResourcePage {
             problem: None,
             once: super::form::nonce()?,
             to: None,
+            query: String::new(),
             mine: Vec::new(),
             offer,
         })
+    }
+
+    /// Leads on to where the visitor wants to go.
+    pub(super) fn lead_to(&mut self, to: Option<String>) {
+        self.query = to_query(to.as_deref());
+        self.to = to;
     }
 
     /// Says what the time costs, or what is wrong with it.
@@ -253,7 +265,6 @@ impl ResourcePage {
     ) -> Result<(), Wrong> {
         let Some(token) = claim_cookie(state, headers) else { return Ok(()) };
         let Some(claim) = held::claim(&state.db, &token).await? else { return Ok(()) };
-        let query = to_query(self.to.as_deref());
         let paid = |state| !matches!(state, LeaseState::Unfunded | LeaseState::Ended);
         self.mine = held::leases(&state.db, &claim.id, MOST_MINE)
             .await?
@@ -263,7 +274,7 @@ impl ResourcePage {
             .filter(|(look, _)| paid(look.state))
             .map(|(look, id)| Mine {
                 id,
-                query: query.clone(),
+                query: self.query.clone(),
                 until: look.expires_at.map(Into::into),
             })
             .collect();
@@ -286,7 +297,7 @@ pub(super) async fn resource(
     headers: HeaderMap,
 ) -> Result<Response, Wrong> {
     let mut page = ResourcePage::load(&state, &id).await?;
-    page.to = destination(asked.to);
+    page.lead_to(destination(asked.to));
     if let Some(time) = asked.time {
         page.time = Time { text: time, unit: asked.unit.unwrap_or_default() };
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::cookies::{token_for, was_shown};
 use super::form::Time;
 use super::frame::{Frame, Moment, span};
-use super::paying::{is_over, money_waits};
+use super::paying::{Shut, is_over, money_waits};
 use super::problem::Wrong;
 use super::{Wanted, render};
 use crate::app::view::{self, LeaseView};
@@ -122,7 +122,6 @@ struct Held {
 struct LeasePage {
     frame: Frame,
     id: String,
-    seq: u64,
     title: String,
     resource: String,
     headline: &'static str,
@@ -172,16 +171,33 @@ struct LeasePage {
 }
 
 /// What there is to say, in a few words and a sentence; and how it looks. `waits` says what its money
-/// waits for.
-pub(super) fn words(view: &LeaseView, waits: &str) -> (&'static str, &'static str, String) {
+/// waits for, `shut` whether none is taken.
+pub(super) fn words(
+    view: &LeaseView,
+    waits: &str,
+    shut: Option<Shut>,
+) -> (&'static str, &'static str, String) {
     let refund = match view.refundable_sat {
         0 => String::new(),
         sat => format!(" {} can go back.", sat_text(sat)),
     };
     match view.state {
-        LeaseState::Unfunded if view.paid_sat > 0 => ("Money waits", "warn", waits.into()),
+        LeaseState::Unfunded if !waits.is_empty() => ("Money waits", "warn", waits.into()),
         LeaseState::Unfunded => {
-            ("Waits for payment", "", "It starts by itself when money counts.".into())
+            let (headline, class, words) = match shut {
+                Some(Shut::Paused) => (
+                    "Paused",
+                    "warn",
+                    "The operator takes no money for this at the moment: do not pay now.",
+                ),
+                Some(_) => (
+                    "Not offered any more",
+                    "warn",
+                    "The operator has taken this off the list: do not pay.",
+                ),
+                None => ("Waits for payment", "", "It starts by itself when money counts."),
+            };
+            (headline, class, format!("{words}{refund}"))
         }
         LeaseState::Provisioning => {
             ("Being made ready", "", "It is paid. Its time begins when it is ready.".into())
@@ -271,8 +287,12 @@ impl Seen {
         })
     }
 
+    fn shut(&self) -> Option<Shut> {
+        Shut::of_resource(self.resource.as_ref())
+    }
+
     fn takes_money(&self) -> bool {
-        self.resource.as_ref().is_some_and(Resource::accepting)
+        self.shut().is_none()
     }
 
     fn is_enough(&self) -> bool {
@@ -333,7 +353,7 @@ pub(super) fn paid_end(view: &LeaseView) -> Option<Timestamp> {
 impl LeasePage {
     fn new(frame: Frame, seen: Seen, to: Option<String>) -> Self {
         let waits = seen.waits_for();
-        let (headline, class, mut words) = words(&seen.view, &waits);
+        let (headline, class, mut words) = words(&seen.view, &waits, seen.shut());
         let (more, held_sat) = (seen.sells_more(), seen.held_sat);
         let closed = !seen.takes_money();
         let Seen { row, view, resource, .. } = seen;
@@ -378,7 +398,6 @@ impl LeasePage {
             unit: view.unit.filter(|_| running || stopped),
             held: None,
             site: None,
-            seq: view.seq,
             title: terms.map_or_else(|| view.resource.clone(), |found| found.title),
             resource: view.resource,
             id: view.id,

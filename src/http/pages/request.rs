@@ -85,7 +85,7 @@ async fn again(
     refusal: Option<Refusal>,
 ) -> Result<Response, Wrong> {
     let mut page = ResourcePage::load(state, id).await?;
-    page.to = destination(sent.some("to").map(str::to_owned));
+    page.lead_to(destination(sent.some("to").map(str::to_owned)));
     page.time = sent.time();
     page.refund = sent.text("refund_address").to_owned();
     page.keep = sent.some("keep").is_some();

@@ -17,4 +17,5 @@ mod secrets;
 mod serve;
 mod shop;
 mod ssh;
+mod stopped;
 mod webhooks;
