@@ -1,6 +1,6 @@
 // Keeps a page as things are: when the server says (SSE) that its object has changed, the page is
-// fetched again from data-page and its parts marked data-live are put in, unless somebody is typing
-// there. Without this script the page refreshes by itself where something is to be expected.
+// fetched again from data-page and its parts marked data-live are put in, unless somebody types or
+// has typed there. Without this script the page refreshes by itself where something is to be expected.
 "use strict";
 (function () {
   var page = document.querySelector("[data-events]");
@@ -16,11 +16,20 @@
     return part.contains(focus) && focus.matches("input, select, textarea");
   }
 
+  // Something is in its form that the server does not know, or has refused.
+  function typed(part) {
+    return Array.from(part.querySelectorAll("input, select, textarea")).some(function (field) {
+      return field.hasAttribute("aria-invalid") || (field.options
+        ? Array.from(field.options).some(function (one) { return one.selected !== one.defaultSelected; })
+        : field.value !== field.defaultValue);
+    });
+  }
+
   function put(text) {
     var next = new DOMParser().parseFromString(text, "text/html");
     document.querySelectorAll("[data-live]").forEach(function (part) {
       var fresh = next.getElementById(part.id);
-      if (!fresh || typing(part)) return;
+      if (!fresh || typing(part) || (typed(part) && fresh.querySelector("form"))) return;
       leasehold.dress(fresh);
       if (fresh.innerHTML === part.innerHTML) return;
       var focus = part.contains(document.activeElement) ? document.activeElement : null;

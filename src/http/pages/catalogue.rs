@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::cookies::claim_cookie;
 use super::form::{Time, wait_words};
 use super::frame::{Frame, Moment, per, span};
+use super::mistakes::Mistakes;
 use super::problem::Wrong;
 use super::{destination, render};
 use crate::app::read::{self, QuoteView, ResourceView};
@@ -191,13 +192,10 @@ pub(super) struct ResourcePage {
     pub(super) offer: Offer,
     pub(super) params: Vec<Param>,
     pub(super) time: Time,
-    pub(super) time_error: Option<String>,
+    pub(super) mistakes: Mistakes,
     quote: Option<Quote>,
     pub(super) refund: String,
-    pub(super) refund_error: Option<String>,
     pub(super) keep: bool,
-    /// What is wrong with no field.
-    pub(super) problem: Option<String>,
     /// Makes this form create once, however often it is sent.
     once: String,
     /// Where in its site the visitor wants to go.
@@ -218,12 +216,10 @@ impl ResourcePage {
             frame: Frame::new(state),
             params,
             time,
-            time_error: None,
+            mistakes: Mistakes::default(),
             quote: None,
             refund: String::new(),
-            refund_error: None,
             keep: false,
-            problem: None,
             once: super::form::nonce()?,
             to: None,
             query: String::new(),
@@ -241,12 +237,12 @@ impl ResourcePage {
     /// Says what the time costs, or what is wrong with it.
     pub(super) async fn price(&mut self, state: &HttpState) -> Result<(), Wrong> {
         let Some(seconds) = self.time.seconds() else {
-            self.time_error.get_or_insert(Time::WRONG.into());
+            self.mistakes.time.get_or_insert(Time::WRONG.into());
             return Ok(());
         };
         match read::quote(&state.db, &state.shop, &self.offer.id, seconds).await {
             Ok(quote) => self.quote = Some(quote.into()),
-            Err(AppError::Refused(_)) => self.time_error = Some(self.out_of_range()),
+            Err(AppError::Refused(_)) => self.mistakes.time = Some(self.out_of_range()),
             Err(error) => return Err(error.into()),
         }
         Ok(())

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use super::confirm::Confirm;
 use super::cookies::{must_hold, token_for, was_shown};
 use super::form::wait_words;
-use super::frame::{Frame, Moment, span};
+use super::frame::{Frame, Moment};
 use super::paying::{Paying, PaymentWords, Shut};
 use super::problem::Wrong;
 use super::{Wanted, render};
@@ -24,9 +24,6 @@ use crate::domain::uri::{btc_text, payment_uri_for_qr, sat_text};
 use crate::http::json::{Path, Query};
 use crate::http::{HttpState, Problem};
 use crate::qr;
-
-/// So near its end a quote is counted down, in seconds.
-const NEAR_S: u64 = 600;
 
 #[derive(Template)]
 #[template(path = "checkout.html")]
@@ -51,9 +48,6 @@ struct Checkout {
     wait: String,
     expires: Moment,
     open: bool,
-    near: bool,
-    /// Of the quote.
-    left: String,
     title: String,
     topup: bool,
     lease: String,
@@ -114,7 +108,6 @@ pub(super) async fn checkout(
     let given_up = view.status == InvoiceStatus::Cancelled;
     let settled = view.status == InvoiceStatus::Settled;
     let frame = Frame::new(&state);
-    let left_s = frame.now.seconds_until(view.expires_at);
     let open = asks && view.status == InvoiceStatus::Open;
     Ok(render(&Checkout {
         headline,
@@ -130,8 +123,6 @@ pub(super) async fn checkout(
         wait: wait_words(view.confirmations_required),
         expires: view.expires_at.into(),
         open,
-        near: open && left_s <= NEAR_S,
-        left: span(left_s),
         title: resource.map_or_else(|| view.resource.clone(), |found| found.terms.terms.title),
         topup: view.purpose == Purpose::Topup,
         unsaved: token.as_ref().is_some_and(|token| !was_shown(&state, &headers, token)),

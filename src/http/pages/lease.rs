@@ -9,12 +9,13 @@ use serde_json::Value;
 use super::cookies::{token_for, was_shown};
 use super::form::Time;
 use super::frame::{Frame, Moment, span};
+use super::mistakes::Mistakes;
 use super::paying::{Shut, is_over, money_waits};
 use super::problem::Wrong;
 use super::{Wanted, render};
 use crate::app::view::{self, LeaseView};
 use crate::app::view_payout::PayoutView;
-use crate::app::{held, read};
+use crate::app::{Refusal, held, read};
 use crate::db::lease::LeaseRow;
 use crate::db::terms::Resource;
 use crate::domain::ids::LeaseId;
@@ -115,6 +116,16 @@ struct Held {
     /// The claim token was not shown yet.
     unsaved: bool,
     returns: bool,
+    /// Something can be handed in with it.
+    params: bool,
+}
+
+/// A form of the page as it was sent, and why it was refused.
+#[derive(Default)]
+pub(super) struct Typed {
+    pub(super) time: Option<Time>,
+    pub(super) refund: Option<String>,
+    pub(super) refused: Option<Refusal>,
 }
 
 #[derive(Template)]
@@ -138,8 +149,8 @@ struct LeasePage {
     until: Option<Moment>,
     /// The end of what is paid, in Unix milliseconds.
     ends: i64,
-    /// Until when unit and data are kept, and how long that is.
-    kept_until: Option<(Moment, String)>,
+    /// Until when unit and data are kept.
+    kept_until: Option<Moment>,
     /// Of the time bought: all of it and what is left, in seconds.
     bar: Option<(u64, u64)>,
     left: String,
@@ -160,6 +171,10 @@ struct LeasePage {
     /// `?to=…`, or nothing.
     query: String,
     time: Time,
+    /// What is wrong with the form that was sent.
+    mistakes: Mistakes,
+    /// The refund address as it was typed.
+    refund: Option<String>,
     /// Makes the form create once.
     once: String,
     link: String,
@@ -342,6 +357,7 @@ async fn held(state: &HttpState, headers: &HeaderMap, seen: &Seen) -> Result<Opt
         refunds: of_this.map(Into::into).collect(),
         unsaved: !was_shown(state, headers, &token),
         returns: seen.returns(),
+        params: !held::terms_of(&state.db, row).await?.params.is_empty(),
     }))
 }
 
@@ -375,7 +391,7 @@ impl LeasePage {
         }
         Self {
             bar: whole_s.filter(|_| active).map(|all| (all.max(1), left_s)),
-            kept_until: kept.map(|at| (at.into(), span(frame.now.seconds_until(at)))),
+            kept_until: kept.map(Into::into),
             ends: end.map_or(0, Timestamp::millis),
             until: end.filter(|_| view.state != LeaseState::Grace && !stopped).map(Into::into),
             starts: view.starts_at.map(Into::into),
@@ -394,6 +410,8 @@ impl LeasePage {
             notes,
             link: view.links.checkout,
             time: Time::of(shortest_s.max(3600)),
+            mistakes: Mistakes::default(),
+            refund: None,
             once: String::new(),
             unit: view.unit.filter(|_| running || stopped),
             held: None,
@@ -409,6 +427,18 @@ impl LeasePage {
             to,
             frame,
         }
+    }
+
+    /// Shows a form as it was sent, with what is wrong beside its field.
+    fn keep(&mut self, typed: Typed, most_s: u64) {
+        if let Some(refusal) = typed.refused {
+            let range = format!("More than nothing, at most {}.", span(most_s));
+            self.mistakes.add(refusal, &mut [], &range);
+        }
+        if let Some(time) = typed.time {
+            self.time = time;
+        }
+        self.refund = typed.refund;
     }
 
     /// Its first invoice: to be paid, or to be looked at.
@@ -430,21 +460,34 @@ pub(super) async fn lease(
     wanted: Query<Wanted>,
     headers: HeaderMap,
 ) -> Result<Response, Wrong> {
-    let seen = Seen::new(&state, &id).await?;
+    lease_page(&state, &id, &headers, Wanted::from_query(wanted), Typed::default()).await
+}
+
+/// The page of a lease, with a form that was refused.
+pub(super) async fn lease_page(
+    state: &HttpState,
+    id: &str,
+    headers: &HeaderMap,
+    to: Option<String>,
+    typed: Typed,
+) -> Result<Response, Wrong> {
+    let seen = Seen::new(state, id).await?;
     let site = seen.resource.as_ref().and_then(|found| found.terms.terms.site.clone());
     // Of every state: the page changes while it is open, its policy does not.
     let policy = site.as_deref().map(super::policy_with_forms_to);
-    let held = held(&state, &headers, &seen).await?;
+    let held = held(state, headers, &seen).await?;
     let unfunded = (seen.view.state == LeaseState::Unfunded).then(|| seen.row.facts.id.clone());
     // Enough came, at a price that has risen: the rest is asked for anew.
     let short = seen.held_sat > 0 && seen.takes_money() && !seen.is_enough();
     let asks = seen.takes_money();
-    let mut page = LeasePage::new(Frame::new(&state), seen, Wanted::from_query(wanted));
+    let most_s = seen.resource.as_ref().map_or(0, |found| found.terms.terms.max_duration_s);
+    let mut page = LeasePage::new(Frame::new(state), seen, to);
+    page.keep(typed, most_s);
     page.site = site.filter(|_| held.is_some() && page.active);
     page.held = held;
     page.once = super::form::nonce()?;
     if let Some(lease) = unfunded {
-        page.add_first(&state, &lease).await?;
+        page.add_first(state, &lease).await?;
         page.more = short && page.first.is_none();
         page.first = page.first.filter(|_| asks);
     }

@@ -177,7 +177,7 @@ fn a_quote_is_said_to_hold_for_a_time_without_scripts_too() {
     at_desk(async |desk| {
         let lease = desk.lease().await;
         desk.rig.clock.advance_s(1500);
-        has(&checkout(&desk, &lease).await, &[">5 minutes</strong> left."]);
+        has(&checkout(&desk, &lease).await, &[">(in 5 min)</span>"]);
     });
 }
 

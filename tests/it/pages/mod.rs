@@ -1,9 +1,11 @@
 //! The pages in a real browser, as customers see and touch them.
 
+mod closed;
 mod live;
 mod operators;
 mod quality;
 mod shots;
+mod times;
 mod tour;
 mod way;
 
