@@ -13,6 +13,7 @@ mod form;
 pub(crate) mod frame;
 mod holding;
 mod lease;
+mod leasing;
 mod mistakes;
 mod operator;
 mod params;

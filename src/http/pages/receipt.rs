@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::frame::{Frame, Moment, span};
-use super::lease::{CreditWords, held_sat, paid_end, words};
+use super::leasing::{CreditWords, held_sat, paid_end, words};
 use super::paying::Shut;
 use super::problem::Wrong;
 use super::render;

@@ -8,7 +8,7 @@ use crate::harness::peers::left_out;
 use super::{ask, customers, lease_of};
 
 /// Pauses a resource by the API, or lets it go on.
-fn stop_selling(shop: &Shop, resource: &str, what: &str) {
+pub(super) fn stop_selling(shop: &Shop, resource: &str, what: &str) {
     let key = std::fs::read_to_string(shop.folder().join("admin.key")).expect("it is there");
     let path = format!("/v1/admin/resources/{resource}/{what}");
     let (status, answer) = shop.ask(reqwest::Method::POST, &path, Some(key.trim()), None);
@@ -90,9 +90,9 @@ fn an_open_resource_page_follows_a_pause_keeps_what_is_typed_and_says_when_it_is
 #[test]
 fn what_it_costs_to_keep_a_shared_resource_up_is_said_on_pages_and_in_the_api() {
     customers(|shop| {
-        let said = "It costs 30,000 sat a month \
+        let said = "It costs 30,000 sat a month to keep it up. \
                     <span class=\"quiet worth\" title=\"A hint: the price is in satoshis\">\
-                    ≈ 18.37 EUR</span> to keep it up.";
+                    ≈ 18.37 EUR</span></p>";
         for (path, times) in [("/", 1), ("/resources/shared", 1), ("/resources/box", 0)] {
             let page = shop.ask_text(path);
             assert_eq!(page.matches(said).count(), times, "{path}: {page}");

@@ -26,7 +26,8 @@ fn violations(browser: &Browser) -> String {
 }
 
 /// The answers to forms: their addresses give something else, or nothing.
-const ANSWERS: [&str; 4] = ["resource-mistakes", "more-mistakes", "claim-shown", "forget"];
+const ANSWERS: [&str; 5] =
+    ["resource-mistakes", "more-mistakes", "refund-mistakes", "claim-shown", "forget"];
 
 /// The page as the server sends it; the answer to a form as the browser has it.
 fn source(browser: &Browser, stop: &str) -> String {
