@@ -11,6 +11,7 @@ use crate::db::terms::Resource;
 use crate::db::{self, Conn, Db, DbError};
 use crate::domain::ids::{InvoiceId, LeaseId};
 use crate::domain::ledger::Account;
+use crate::domain::price::Price;
 use crate::domain::resource::{Access, ParamRule, Tier};
 use crate::domain::time::{Timestamp, span};
 
@@ -55,6 +56,19 @@ pub struct PriceView {
     pub sat: u64,
     /// Length of the period in seconds.
     pub per_s: u64,
+}
+
+impl From<Price> for PriceView {
+    fn from(price: Price) -> Self {
+        Self { sat: price.sat, per_s: price.per_s }
+    }
+}
+
+/// What keeps a shared resource running.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FundingView {
+    /// What it costs to keep it up.
+    pub running_cost: PriceView,
 }
 
 /// What is free of a resource.
@@ -105,6 +119,8 @@ pub struct ResourceView {
     pub paused: bool,
     /// What is free.
     pub availability: Availability,
+    /// What keeps a shared one running; `null` when that is not said.
+    pub funding: Option<FundingView>,
     /// The version of these terms.
     pub terms_version: u32,
     /// The rules in words.
@@ -147,7 +163,7 @@ async fn view(conn: &mut Conn, resource: Resource) -> Result<ResourceView, AppEr
         title: terms.title,
         description: terms.description,
         access: terms.access,
-        price: PriceView { sat: terms.price.sat, per_s: terms.price.per_s },
+        price: terms.price.into(),
         min_duration_s: terms.min_duration_s,
         max_duration_s: terms.max_duration_s,
         grace_s: terms.grace_s,
@@ -157,6 +173,7 @@ async fn view(conn: &mut Conn, resource: Resource) -> Result<ResourceView, AppEr
         refund_unused: terms.refund_unused,
         paused,
         availability,
+        funding: terms.running_cost.map(|cost| FundingView { running_cost: cost.into() }),
         terms_version: resource.terms.version,
         site: terms.site,
     })
@@ -252,7 +269,7 @@ pub async fn quote(db: &Db, shop: &Shop, id: &str, duration_s: u64) -> Result<Qu
         resource: id.to_owned(),
         duration_s,
         amount_sat,
-        price: PriceView { sat: terms.price.sat, per_s: terms.price.per_s },
+        price: terms.price.into(),
         confirmations_required: terms.confirmations_for(amount_sat),
         available: availability.available,
         available_at: availability.available_at,

@@ -179,7 +179,7 @@ pub async fn audit_log(db: &Db, subject: Option<&str>, part: &Part) -> Found<Act
 /// # Errors
 /// Those of the database.
 pub async fn last_done(db: &Db) -> Result<u64, AppError> {
-    let newest = db::audit_log::list(&mut db.read().await?, None, 1).await?;
+    let newest = db::audit_log::newest(&mut db.read().await?, "", None, 1).await?;
     Ok(newest.first().map_or(0, |action| action.id))
 }
 

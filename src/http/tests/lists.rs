@@ -271,7 +271,7 @@ async fn walk_the_rest(db: &Db) {
     .await;
     walks(
         "audit log",
-        async |part| look::audit_log(db, &part).await,
+        async |part| look::audit_log(db, None, &part).await,
         |it| (it.id.to_string(), it.happened_at),
     )
     .await;

@@ -19,4 +19,5 @@ mod secrets;
 mod serve;
 mod shop;
 mod ssh;
+mod stopped;
 mod webhooks;
