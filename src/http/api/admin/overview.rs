@@ -17,7 +17,8 @@ pub(super) fn router() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new().routes(routes!(overview)).routes(routes!(search))
 }
 
-/// The last 30 days, where the money is, what ends soon, what failed, how node and database are.
+/// The last 30 days of all and of each resource, where the money is, what ends soon, what failed, how
+/// node and database are. Up to 5 seconds old, but for the node and after what an operator did.
 /// Scope `read`.
 #[utoipa::path(get, path = "/v1/admin/overview", tag = "admin",
     responses((status = 200, description = "The overview", body = Overview),
