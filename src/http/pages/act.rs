@@ -90,7 +90,7 @@ async fn more_again(
     page.button = "Pay for more";
     page.time = Some(sent.time());
     page.refund = sent.some("refund_address").map(str::to_owned);
-    page.hidden.push(("once", nonce()?));
+    page.hidden.push(("once", nonce()));
     let to = destination(sent.some("to").map(str::to_owned));
     page.hidden.extend(to.map(|to| ("to", to)));
     page.tell(refusal, &format!("More than nothing, at most {most}."));

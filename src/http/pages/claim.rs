@@ -124,7 +124,7 @@ pub(super) async fn ask_rotate(
         action: format!("/leases/{id}/rotate"),
         button: "Replace it".into(),
         danger: false,
-        hidden: vec![("once".into(), super::form::nonce()?)],
+        hidden: vec![("once".into(), super::form::nonce())],
         back: format!("/leases/{id}/claim"),
     }))
 }

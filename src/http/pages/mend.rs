@@ -6,8 +6,9 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::catalogue::{Param, capital};
+use super::catalogue::param_fields;
 use super::cookies::must_hold;
+use super::field::{Field, Kind, sentence};
 use super::form::{Sent, Time};
 use super::problem::{Wrong, words};
 use super::{Frame, render};
@@ -32,7 +33,7 @@ pub(super) struct Mend {
     pub(super) time_error: Option<String>,
     pub(super) refund: Option<String>,
     pub(super) refund_error: Option<String>,
-    pub(super) params: Vec<Param>,
+    pub(super) params: Vec<Field>,
     pub(super) problem: Option<String>,
     pub(super) back: String,
 }
@@ -67,7 +68,7 @@ impl Mend {
 
 /// Where on a page something can be said to be wrong.
 pub(super) struct Places<'a> {
-    pub(super) params: &'a mut [Param],
+    pub(super) params: &'a mut [Field],
     pub(super) time: &'a mut Option<String>,
     pub(super) refund: &'a mut Option<String>,
     /// What to say to a duration that is not allowed.
@@ -107,13 +108,6 @@ fn plain(refusal: &Refusal) -> String {
     }
 }
 
-/// A detail of the API as a sentence beside a field.
-fn sentence(detail: &str) -> String {
-    let about = ["is ", "must ", "has "].iter().any(|verb| detail.starts_with(verb));
-    let text = if about { format!("This {detail}") } else { capital(detail) };
-    if text.ends_with(['.', '!', '?']) { text } else { text + "." }
-}
-
 /// The form for other parameters of a lease.
 fn of_params(
     state: &HttpState,
@@ -125,7 +119,7 @@ fn of_params(
     page.title = "What you handed in";
     page.words = "The lease goes on with what you send here. It may take a moment to arrive.";
     page.button = "Hand this in";
-    page.params = Param::all(&terms.params);
+    page.params = param_fields(&terms.params);
     for param in &mut page.params {
         param.value = value(&param.name);
     }

@@ -26,7 +26,15 @@ fn violations(browser: &Browser) -> String {
 }
 
 /// The answers to forms: their addresses give something else, or nothing.
-const ANSWERS: [&str; 4] = ["resource-mistakes", "more-mistakes", "claim-shown", "forget"];
+const ANSWERS: [&str; 7] = [
+    "resource-mistakes",
+    "more-mistakes",
+    "claim-shown",
+    "forget",
+    "operator-sign-in-wrong",
+    "operator-batch-preview",
+    "operator-mistakes",
+];
 
 /// The page as the server sends it; the answer to a form as the browser has it.
 fn source(browser: &Browser, stop: &str) -> String {

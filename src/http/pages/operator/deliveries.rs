@@ -14,6 +14,7 @@ use crate::domain::webhook::DeliveryStatus;
 use crate::http::HttpState;
 use crate::http::auth::Scope;
 use crate::http::json::Path;
+use crate::http::pages::form::Sent;
 use crate::http::pages::problem::Wrong;
 
 const LIST: (&str, &str) = ("/operator/deliveries", "Deliveries");
@@ -127,9 +128,11 @@ async fn redeliver(
     State(state): State<HttpState>,
     visitor: Visitor,
     Path(id): Path<String>,
+    sent: Sent,
 ) -> Result<Response, Wrong> {
     visitor.may(Scope::Manage)?;
     let by = By { actor: visitor.name(), now: state.clock.now() };
-    state.db.write(Redeliver { id: id.clone(), by }).await?;
-    Ok(Redirect::to(&format!("/operator/deliveries/{id}")).into_response())
+    let to = format!("/operator/deliveries/{id}");
+    visitor.change(&state, (&format!("{to}/redeliver"), &sent), Redeliver { id, by }).await?;
+    Ok(Redirect::to(&to).into_response())
 }
