@@ -12,9 +12,9 @@ const TWO_PERSONS: &str = "[payouts]\npayout_confirmations = 2\nrequire_approval
 const NEW: &str = "/operator/batches/new";
 
 /// Prepares everything that is due; the path of the batch's page.
-fn prepared(shop: &Shop, desk: &Desk<'_>, shows: &[&str]) -> String {
+fn prepared(shop: &Shop, desk: &Desk<'_>, feerate: &str, shows: &[&str]) -> String {
     shop.wait_for_wallet();
-    let preview = desk.does(NEW, &[("feerate", "1.5")]);
+    let preview = desk.does(NEW, &[("feerate", feerate)]);
     assert_eq!(preview.status, 200, "{}", preview.html);
     for part in shows {
         assert!(preview.html.contains(part), "{part}: {}", preview.html);
@@ -50,7 +50,12 @@ fn two_persons_pay_on_pages_alone_and_only_signing_is_done_elsewhere() {
         first.refused_elsewhere(NEW, &[("feerate", "1")]);
         let wrong = first.does(NEW, &[("feerate", "0.01")]);
         assert!(wrong.status == 422 && wrong.html.contains("id=\"error-feerate\">Give satoshis"));
-        let page = prepared(shop, &first, &[&to, "20,000 sat of what is owed", "1.500 sat/vB"]);
+        let page = prepared(
+            shop,
+            &first,
+            "1.5",
+            &[&to, "20,000 sat of what is owed", "fee at 1.5 sat/vB"],
+        );
         let batch = batch_at(shop, &page);
         assert_eq!((&batch["state"], &batch["needs_approval"]), (&json!("prepared"), &json!(true)));
 
@@ -107,7 +112,7 @@ fn a_batch_is_given_up_on_its_page_once_and_its_payouts_leave_with_another() {
         let weak = shop.desk("weak", &["read", "manage", "admin"]);
         let to = shop.node.new_address();
         let rented = shop.due(&[(&to, 20_000)]).remove(0);
-        let page = prepared(shop, &desk, &[&to]);
+        let page = prepared(shop, &desk, "1.5", &[&to]);
         let abandon = format!("{page}/abandon");
         weak.refused_here(&abandon, "payout", &[]);
         desk.refused_elsewhere(&abandon, &[]);
@@ -117,7 +122,7 @@ fn a_batch_is_given_up_on_its_page_once_and_its_payouts_leave_with_another() {
         assert_eq!(batch_at(shop, &page)["state"], "abandoned");
         assert_eq!(shop.acts("payout.abandon"), 1);
         shop.payout_in(&rented, "due");
-        let other = prepared(shop, &desk, &[&to]);
+        let other = prepared(shop, &desk, "2", &[&to]);
         assert_ne!(other, page);
         // Its file is not taken on the page of another one.
         let psbt = signer.sign(&desk.page(&format!("{other}/psbt")).html);
@@ -136,7 +141,7 @@ fn signatures_of_several_signers_are_handed_in_on_a_page_one_after_the_other() {
         let desk = shop.desk("desk", &["read", "payout"]);
         let to = shop.node.new_address();
         shop.due(&[(&to, 20_000)]);
-        let page = prepared(shop, &desk, &[&to]);
+        let page = prepared(shop, &desk, "1.5", &[&to]);
         let submit = format!("{page}/submit");
         let bare = desk.page(&format!("{page}/psbt")).html;
         for _ in 0..2 {

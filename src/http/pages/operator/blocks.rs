@@ -5,11 +5,11 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use super::asked::{Asked, Filter};
+use super::asked::{Asked, Filter, resources};
 use super::cells::{Cell, Table, When};
 use super::session::Visitor;
-use crate::app::Code;
 use crate::app::look::Listing;
+use crate::app::{AppError, Code};
 use crate::domain::site::escaped;
 use crate::http::auth::Scope;
 use crate::http::pages::field::{Field, Kind, sentence};
@@ -44,6 +44,9 @@ const PLACES: [(&str, &str, Scope); 13] = [
 impl Desk {
     /// For a page at or below `here`.
     pub(super) fn new(visitor: &Visitor, here: &str) -> Self {
+        // Batches are below payouts.
+        let here =
+            if here.starts_with(super::batches::LIST.0) { "/operator/payouts" } else { here };
         let places = PLACES.iter().filter(|(_, _, scope)| visitor.has(*scope));
         let is_here = |place: &str| {
             let below = here.strip_prefix(place).is_some_and(|rest| rest.starts_with('/'));
@@ -106,6 +109,17 @@ impl ListPage {
             first: None,
             next: None,
         }
+    }
+
+    /// A choice of resources to filter by.
+    pub(super) async fn filter_by_resource(
+        &mut self,
+        state: &HttpState,
+        asked: &Asked,
+    ) -> Result<(), AppError> {
+        let choices = resources(state).await?;
+        self.filters.push(Filter { choices, ..asked.filter("resource", "Resource", &[]) });
+        Ok(())
     }
 
     /// What is said when there are no rows.

@@ -50,13 +50,17 @@ async fn list(
         vec![
             Cell::id("deliveries", &delivery.id),
             Cell::badge(&delivery.status),
-            Cell::link(format!("/operator/events/{}", delivery.event), &delivery.kind),
+            Cell { class: "words", ..event(&delivery) },
             Cell::id("webhooks", &delivery.webhook),
             Cell::number(delivery.attempts),
             Cell::words(answer(&delivery)),
             Cell::time(delivery.created_at),
         ]
     }))
+}
+
+fn event(delivery: &DeliveryView) -> Cell {
+    Cell::link(format!("/operator/events/{}", delivery.event), &delivery.kind)
 }
 
 /// What came back last.
@@ -80,7 +84,7 @@ async fn one(
         page.buttons = vec![Button::new(to, "Deliver it again")];
     }
     page.facts = vec![
-        ("Event", Cell::link(format!("/operator/events/{}", delivery.event), &delivery.kind)),
+        ("Event", event(delivery)),
         ("Number", Cell::text(delivery.seq)),
         ("Webhook", Cell::id("webhooks", &delivery.webhook)),
         ("Tries", Cell::text(delivery.attempts)),

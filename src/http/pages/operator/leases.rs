@@ -5,8 +5,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
-use super::asked::{Asked, Asking, nothing, resources};
-use super::{Button, Cell, DetailPage, Filter, FormPage, ListPage, Table, Visitor, When};
+use super::asked::{Asked, Asking, nothing};
+use super::{Button, Cell, DetailPage, FormPage, ListPage, Table, Visitor, When};
 use crate::app::act_on_lease::{ActOnLease, Action};
 use crate::app::look::{self, Filter as Which};
 use crate::app::mend_action::{Mend, MendAction};
@@ -46,9 +46,8 @@ async fn list(
     };
     let found = look::leases(&state.db, filter, &asked.part()).await?;
     let mut page = ListPage::new(&state, &visitor, LIST);
-    let resources =
-        Filter { choices: resources(&state).await?, ..asked.filter("resource", "Resource", &[]) };
-    page.filters = vec![asked.filter("state", "State", &STATES), resources];
+    page.filters = vec![asked.filter("state", "State", &STATES)];
+    page.filter_by_resource(&state, &asked).await?;
     let scene = state.scene();
     let columns = ["Lease", "State", "Resource", "Unit", "Ends", "Paid", "Asked for"];
     Ok(page.show(&asked, &columns, found, |row| {

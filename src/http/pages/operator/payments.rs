@@ -5,8 +5,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
-use super::asked::{Asked, Asking, nothing, resources};
-use super::{Button, Cell, DetailPage, Filter, FormPage, ListPage, Table, Visitor, When};
+use super::asked::{Asked, Asking, nothing};
+use super::{Button, Cell, DetailPage, FormPage, ListPage, Table, Visitor, When};
 use crate::app::look::{self, PaymentFilter};
 use crate::app::operate::{AssignPayment, RefundPayment};
 use crate::app::{Code, Refusal};
@@ -49,13 +49,9 @@ async fn list(
     let mut page = ListPage::new(&state, &visitor, LIST);
     page.lead = "Every output that pays an address of ours. What found no lease waits for you: give \
                  it to one, or say where it goes back to.";
-    let resources =
-        Filter { choices: resources(&state).await?, ..asked.filter("resource", "Resource", &[]) };
-    page.filters = vec![
-        asked.filter("state", "State", &STATES),
-        resources,
-        asked.filter("inbox", "Inbox", &[INBOX]),
-    ];
+    page.filters = vec![asked.filter("state", "State", &STATES)];
+    page.filter_by_resource(&state, &asked).await?;
+    page.filters.push(asked.filter("inbox", "Inbox", &[INBOX]));
     let tip = state.readiness.borrow().height();
     Ok(page.show(&asked, &COLUMNS, found, |row| cells(&row, tip)))
 }

@@ -5,8 +5,8 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 
-use super::asked::{Asked, Asking, resources};
-use super::{Button, Cell, DetailPage, Filter, ListPage, Table, Visitor, When};
+use super::asked::{Asked, Asking};
+use super::{Button, Cell, DetailPage, ListPage, Table, Visitor, When};
 use crate::app::look::{self, PayoutFilter};
 use crate::app::view_payout;
 use crate::db::payout::PayoutRow;
@@ -37,9 +37,8 @@ async fn list(
     page.lead = "Money that is owed to somebody. A batch pays what is due, in one transaction.";
     page.buttons = super::prepare::button(&visitor);
     page.buttons.push(Button::new(super::batches::LIST.0, "Batches"));
-    let resources =
-        Filter { choices: resources(&state).await?, ..asked.filter("resource", "Resource", &[]) };
-    page.filters = vec![asked.filter("state", "State", &STATES), resources];
+    page.filters = vec![asked.filter("state", "State", &STATES)];
+    page.filter_by_resource(&state, &asked).await?;
     Ok(page.show(&asked, &COLUMNS, found, |row| cells(&row)))
 }
 

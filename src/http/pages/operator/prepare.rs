@@ -62,6 +62,7 @@ fn preview(state: &HttpState, visitor: &Visitor, made: &PreparedView) -> Respons
     page.table = outputs(&made.pays);
     let [total, fee] = [made.pays.total_sat, made.pays.fee_sat].map(|sat| Cell::sat(sat).text);
     let rate = format!("{}.{:03}", made.feerate_msat_vb / 1000, made.feerate_msat_vb % 1000);
+    let rate = rate.trim_end_matches('0').trim_end_matches('.').to_owned();
     let pays = state.batcher.rules.fee_policy.as_str();
     let mut page = page.words(format!(
         "{total} of what is owed; {fee} of fee at {rate} sat/vB, which the {pays} pays."
