@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::client::{Client, Sent};
 use super::table::Shown;
 use super::{Exit, Global, Output};
+use crate::domain::site::escaped;
 use crate::keys;
 
 /// Holds an admin key in place of `[admin] bootstrap_key_file`.
@@ -96,6 +97,12 @@ pub enum Event {
         /// At most so many
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
         limit: u32,
+        /// Only of this type, or of this group: payment.
+        #[arg(long = "type")]
+        kind: Option<String>,
+        /// Only about this: the id of a lease, an invoice, …
+        #[arg(long)]
+        subject: Option<String>,
     },
     /// The event with this number
     Show {
@@ -219,7 +226,12 @@ pub(super) async fn event(args: Args<Event>, global: &Global, output: &Output) -
     let client = client(args.server, global)?;
     let part = |after: u64, limit: u32| format!("/v1/admin/events?after={after}&limit={limit}");
     let answer = match args.command {
-        Event::List { after, limit } => client.get(&part(after, limit)).await?,
+        Event::List { after, limit, kind, subject } => {
+            let filters = [("type", kind), ("subject", subject)];
+            let filters = filters.into_iter().filter_map(|(name, value)| Some((name, value?)));
+            let filters = filters.map(|(name, value)| format!("&{name}={}", escaped(&value)));
+            client.get(&format!("{}{}", part(after, limit), filters.collect::<String>())).await?
+        }
         Event::Show { seq } => {
             let answer = client.get(&part(seq.saturating_sub(1), 1)).await?;
             let found = answer["items"].get(0).filter(|event| event["seq"] == seq);

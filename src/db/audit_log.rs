@@ -53,36 +53,21 @@ pub async fn insert(
     Ok(())
 }
 
-/// Actions before number `before`, newest first.
-pub async fn list(
+/// Actions before number `before`, newest first; of one thing unless `subject` is empty.
+pub async fn newest(
     conn: &mut Conn,
+    subject: &str,
     before: Option<u64>,
     limit: u32,
 ) -> Result<Vec<Action>, DbError> {
-    sqlx::query(
+    // Statements of their own: the subject has an index.
+    let of_subject = if subject.is_empty() { "$1 = ''" } else { "subject = $1" };
+    sqlx::query(sqlx::AssertSqlSafe(format!(
         "SELECT id, happened_at, actor, action, subject, detail FROM audit_log \
-         WHERE id < $1 ORDER BY id DESC LIMIT $2",
-    )
-    .bind(before.map_or(i64::MAX, int))
-    .bind(int(limit))
-    .fetch_all(&mut *conn)
-    .await?
-    .iter()
-    .map(read)
-    .collect()
-}
-
-/// The newest actions on one thing, newest first.
-pub async fn of_subject(
-    conn: &mut Conn,
-    subject: &str,
-    limit: u32,
-) -> Result<Vec<Action>, DbError> {
-    sqlx::query(
-        "SELECT id, happened_at, actor, action, subject, detail FROM audit_log \
-         WHERE subject = $1 ORDER BY id DESC LIMIT $2",
-    )
+         WHERE {of_subject} AND id < $2 ORDER BY id DESC LIMIT $3"
+    )))
     .bind(subject)
+    .bind(before.map_or(i64::MAX, int))
     .bind(int(limit))
     .fetch_all(&mut *conn)
     .await?

@@ -106,13 +106,22 @@ pub async fn find(conn: &mut Conn, seq: i64) -> Result<Option<Event>, DbError> {
     Ok(found.into_iter().next().filter(|event| event.seq == seq))
 }
 
-/// Which events an operator wants to see.
+/// Which events are wanted.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// Only of this type, or of this group: `payment.`.
     pub kind: Option<String>,
     /// Only about this.
     pub subject: Option<String>,
+    /// Only with this id in their data.
+    pub mentions: Option<String>,
+}
+
+impl Filter {
+    /// Those about `subject`.
+    pub fn about(subject: &str) -> Self {
+        Self { subject: Some(subject.to_owned()), ..Self::default() }
+    }
 }
 
 /// Events before number `before`, newest first.
@@ -125,24 +134,50 @@ pub async fn newest(
     before: Option<i64>,
     limit: u32,
 ) -> Result<Vec<Event>, DbError> {
-    let subject = filter.subject.as_deref().unwrap_or_default();
+    filtered(conn, filter, ("seq < $1", "DESC"), before.unwrap_or(i64::MAX), limit).await
+}
+
+/// Events after number `after`, oldest first.
+///
+/// # Errors
+/// As [`list`].
+pub async fn oldest(
+    conn: &mut Conn,
+    filter: &Filter,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<Event>, DbError> {
+    filtered(conn, filter, ("seq > $1", "ASC"), after, limit).await
+}
+
+async fn filtered(
+    conn: &mut Conn,
+    filter: &Filter,
+    (range, order): (&str, &str),
+    bound: i64,
+    limit: u32,
+) -> Result<Vec<Event>, DbError> {
     let kind = filter.kind.as_deref().unwrap_or_default();
+    let subject = filter.subject.as_deref().unwrap_or_default();
+    let mentions = filter.mentions.as_deref().unwrap_or_default();
     // Statements of their own: subject and type have indexes.
-    let of_subject = if subject.is_empty() { "$4 = ''" } else { "subject = $4" };
     let of_kind = match kind {
         "" => "$2 = ''",
         group if group.ends_with('.') => "substr(type, 1, length($2)) = $2",
         _ => "type = $2",
     };
+    let of_subject = if subject.is_empty() { "$3 = ''" } else { "subject = $3" };
     let text = sqlx::AssertSqlSafe(format!(
         "SELECT seq, id, type, happened_at, subject, resource, data FROM event
-         WHERE seq < $1 AND {of_kind} AND {of_subject} ORDER BY seq DESC LIMIT $3"
+         WHERE {range} AND {of_kind} AND {of_subject} AND data LIKE '%' || $4 || '%'
+         ORDER BY seq {order} LIMIT $5"
     ));
     let rows = sqlx::query(text)
-        .bind(before.unwrap_or(i64::MAX))
+        .bind(bound)
         .bind(kind)
-        .bind(i64::from(limit))
         .bind(subject)
+        .bind(mentions)
+        .bind(i64::from(limit))
         .fetch_all(&mut *conn)
         .await?;
     rows.iter().map(Event::try_from).collect()
@@ -171,50 +206,6 @@ pub async fn first_since(conn: &mut Conn, since: Timestamp) -> Result<Option<i64
         .bind(since.millis())
         .fetch_one(&mut *conn)
         .await?)
-}
-
-/// The events about `subject` after number `after`, oldest first, at most `limit`.
-///
-/// # Errors
-/// [`DbError::Corrupt`]; those of the database.
-pub async fn list_of_subject(
-    conn: &mut Conn,
-    subject: &str,
-    after: i64,
-    limit: i64,
-) -> Result<Vec<Event>, DbError> {
-    let rows = sqlx::query(
-        "SELECT seq, id, type, happened_at, subject, resource, data FROM event
-         WHERE subject = $1 AND seq > $2 ORDER BY seq LIMIT $3",
-    )
-    .bind(subject)
-    .bind(after)
-    .bind(limit)
-    .fetch_all(&mut *conn)
-    .await?;
-    rows.iter().map(Event::try_from).collect()
-}
-
-/// The events of `resource` after number `after`, oldest first, at most `limit`.
-///
-/// # Errors
-/// [`DbError::Corrupt`]; those of the database.
-pub async fn list_of_resource(
-    conn: &mut Conn,
-    resource: &str,
-    after: i64,
-    limit: i64,
-) -> Result<Vec<Event>, DbError> {
-    let rows = sqlx::query(
-        "SELECT seq, id, type, happened_at, subject, resource, data FROM event
-         WHERE resource = $1 AND seq > $2 ORDER BY seq LIMIT $3",
-    )
-    .bind(resource)
-    .bind(after)
-    .bind(limit)
-    .fetch_all(&mut *conn)
-    .await?;
-    rows.iter().map(Event::try_from).collect()
 }
 
 /// Number of the newest event about a lease or one of its invoices; 0 when there is none.

@@ -181,7 +181,9 @@ impl Rig {
 
     pub async fn events(&self, subject: &str) -> Vec<String> {
         let mut conn = self.db.read().await.unwrap();
-        let events = db::event::list_of_subject(&mut conn, subject, 0, 1000).await.unwrap();
+        let events = db::event::oldest(&mut conn, &db::event::Filter::about(subject), 0, 1000)
+            .await
+            .unwrap();
         events.into_iter().map(|event| event.kind).collect()
     }
 }

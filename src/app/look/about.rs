@@ -25,7 +25,7 @@ use crate::domain::webhook::EndpointState;
 use super::no_such;
 
 /// So much of a history is shown: of each thing in it, and of things.
-const MOST_EVENTS: i64 = 200;
+const MOST_EVENTS: u32 = 200;
 const MOST_SUBJECTS: usize = 100;
 
 /// What happened to a lease, and its invoices.
@@ -218,8 +218,6 @@ pub struct Happened {
     pub event: Option<String>,
     /// More, as words.
     pub detail: String,
-    /// The ids of the payment and the invoice that an event is about, too.
-    pub concerns: Vec<String>,
 }
 
 /// Everything that the log and the operators say of some things, oldest first.
@@ -230,31 +228,37 @@ pub async fn history(db: &Db, subjects: &[String]) -> Result<Vec<Happened>, AppE
     let mut conn = db.read().await?;
     let mut all = Vec::new();
     for subject in subjects.iter().take(MOST_SUBJECTS) {
-        all.extend(of_subject(&mut conn, subject).await?);
+        all.extend(events_of(&mut conn, subject, None).await?);
+        all.extend(acts_on(&mut conn, subject).await?);
     }
     all.sort_by_key(|line| line.at);
     Ok(all)
 }
 
-async fn of_subject(conn: &mut Conn, subject: &str) -> Result<Vec<Happened>, DbError> {
-    let filter = db::event::Filter { subject: Some(subject.to_owned()), kind: None };
-    let limit = u32::try_from(MOST_EVENTS).unwrap_or(u32::MAX);
-    let mut events = db::event::newest(conn, &filter, None, limit).await?;
+/// The newest events about `subject`, those with `part` in them if that is given.
+async fn events_of(
+    conn: &mut Conn,
+    subject: &str,
+    part: Option<&str>,
+) -> Result<Vec<Happened>, DbError> {
+    let mut filter = db::event::Filter::about(subject);
+    filter.mentions = part.map(str::to_owned);
+    let mut events = db::event::newest(conn, &filter, None, MOST_EVENTS).await?;
     // In their order within a moment.
     events.reverse();
     let events = events.into_iter().map(|event| Happened {
         at: Timestamp::from_millis(event.at),
-        concerns: ["payment", "invoice"]
-            .iter()
-            .filter_map(|name| event.data[*name].as_str().map(str::to_owned))
-            .collect(),
         detail: words(&event.data),
         what: event.kind,
         subject: event.subject,
         by: None,
         event: Some(event.id),
     });
-    let acts = db::audit_log::of_subject(conn, subject, limit).await?;
+    Ok(events.collect())
+}
+
+async fn acts_on(conn: &mut Conn, subject: &str) -> Result<Vec<Happened>, DbError> {
+    let acts = db::audit_log::newest(conn, subject, None, MOST_EVENTS).await?;
     let acts = acts.into_iter().rev().map(|act| Happened {
         at: act.happened_at,
         what: act.action,
@@ -262,9 +266,8 @@ async fn of_subject(conn: &mut Conn, subject: &str) -> Result<Vec<Happened>, DbE
         by: Some(act.actor),
         event: None,
         detail: act.detail,
-        concerns: Vec::new(),
     });
-    Ok(events.chain(acts).collect())
+    Ok(acts.collect())
 }
 
 /// What of a lease's history concerns one of its payments or invoices, and what was done to that
@@ -277,10 +280,13 @@ pub async fn history_of_part(
     id: &str,
     lease: Option<&LeaseId>,
 ) -> Result<Vec<Happened>, AppError> {
-    let lease = lease.map(ToString::to_string);
-    let subjects: Vec<String> = std::iter::once(id.to_owned()).chain(lease).collect();
-    let mut all = history(db, &subjects).await?;
-    all.retain(|line| line.subject == id || line.concerns.iter().any(|other| other == id));
+    let mut conn = db.read().await?;
+    let mut all = events_of(&mut conn, id, None).await?;
+    all.extend(acts_on(&mut conn, id).await?);
+    if let Some(lease) = lease {
+        all.extend(events_of(&mut conn, lease.as_str(), Some(id)).await?);
+    }
+    all.sort_by_key(|line| line.at);
     Ok(all)
 }
 

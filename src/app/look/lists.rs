@@ -16,6 +16,7 @@ use crate::db::payment::PaymentRow;
 use crate::db::payout::PayoutRow;
 use crate::db::terms::Resource;
 use crate::db::{self, Db};
+use crate::domain::event::EventKind;
 use crate::domain::resource::Terms;
 
 use super::{Listing, Part, known_resource, moment};
@@ -118,7 +119,7 @@ pub async fn webhooks(db: &Db, part: &Part) -> Found<EndpointView> {
 /// Deliveries to endpoints.
 ///
 /// # Errors
-/// A wrong cursor or endpoint; those of the database.
+/// A wrong cursor, endpoint or event; those of the database.
 pub async fn deliveries(db: &Db, mut filter: DeliveryFilter, part: &Part) -> Found<Delivery> {
     filter.before = part.before_moment()?;
     let mut conn = db.read().await?;
@@ -127,6 +128,12 @@ pub async fn deliveries(db: &Db, mut filter: DeliveryFilter, part: &Part) -> Fou
     {
         let detail = format!("there is no webhook {id:?}");
         return Err(Refusal::field(Code::InvalidRequest, "/webhook", detail).into());
+    }
+    if let Some(id) = &filter.event
+        && db::event::find_by_id(&mut conn, id).await?.is_none()
+    {
+        let detail = format!("there is no event {id:?}");
+        return Err(Refusal::field(Code::InvalidRequest, "/event", detail).into());
     }
     let rows = db::delivery::newest(&mut conn, &filter, part.with_next()).await?;
     Ok(part.listing(rows, |row| moment(row.created_at, &row.id)))
@@ -154,14 +161,16 @@ pub async fn ledger(db: &Db, part: &Part) -> Found<LedgerRow> {
     Ok(part.listing(rows, |row| format!("{}.{}", row.entry, row.account.as_str())))
 }
 
-/// What operators did.
+/// What operators did: to one thing, or to all.
 ///
 /// # Errors
 /// A wrong cursor; those of the database.
-pub async fn audit_log(db: &Db, part: &Part) -> Found<Action> {
+pub async fn audit_log(db: &Db, subject: Option<&str>, part: &Part) -> Found<Action> {
     let before = part.before_number()?;
     let mut conn = db.read().await?;
-    let rows = db::audit_log::list(&mut conn, before, part.with_next()).await?;
+    let rows =
+        db::audit_log::newest(&mut conn, subject.unwrap_or_default(), before, part.with_next())
+            .await?;
     Ok(part.listing(rows, |row| row.id.to_string()))
 }
 
@@ -176,14 +185,45 @@ pub async fn events(db: &Db, filter: &EventFilter, part: &Part) -> Found<Event> 
     Ok(part.listing(rows, |row| row.seq.to_string()))
 }
 
-/// The event log forwards: what comes after a number, and the newest number of the whole log.
+/// A part of the event log forwards.
+#[derive(Clone, Debug)]
+pub struct EventsAfter {
+    /// The events, oldest first.
+    pub rows: Vec<Event>,
+    /// What follows comes after this number.
+    pub next_after: i64,
+    /// The newest number of the whole log.
+    pub last_seq: i64,
+}
+
+/// The event log forwards: what comes after a number.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn events_after(db: &Db, after: i64, limit: u32) -> Result<(Vec<Event>, i64), AppError> {
+pub async fn events_after(
+    db: &Db,
+    filter: &EventFilter,
+    after: i64,
+    limit: u32,
+) -> Result<EventsAfter, AppError> {
     let mut conn = db.read().await?;
     let last_seq = db::event::last_seq(&mut conn).await?;
-    Ok((db::event::list(&mut conn, after, limit.into()).await?, last_seq))
+    let rows = db::event::oldest(&mut conn, filter, after, limit).await?;
+    // Where no more is found, there was nothing up to the end.
+    let more = u64::try_from(rows.len()).is_ok_and(|n| n >= u64::from(limit));
+    let last = rows.last().map_or(after, |event| event.seq);
+    let next_after = if more { last } else { last.max(last_seq) };
+    Ok(EventsAfter { rows, next_after, last_seq })
+}
+
+/// Types of events, after the groups that they are in, such as `payment.`.
+pub fn event_types() -> Vec<&'static str> {
+    let mut types: Vec<&str> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    let groups = types.iter().filter_map(|kind| kind.split_inclusive('.').next());
+    let mut groups: Vec<&str> = groups.collect();
+    groups.dedup();
+    groups.append(&mut types);
+    groups
 }
 
 /// The terms that hold now, in the catalogue's order, retired resources included.

@@ -5,11 +5,12 @@ use bitcoin::{Address, Txid};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::app::AppError;
+use crate::app::{AppError, Code, Refusal};
 use crate::db::payment::PaymentRow;
 use crate::db::payout::PayoutRow;
 use crate::db::{self, Conn, Db, DbError};
 use crate::domain::bearer::Bearer;
+use crate::domain::webhook::EndpointState;
 
 /// So many of a kind are shown.
 const MOST: u32 = 50;
@@ -52,13 +53,23 @@ pub fn is_secret(text: &str) -> bool {
     Bearer::parse(text.trim()).is_some()
 }
 
-/// What `text` names; nothing when it names nothing.
+/// A secret came where things are looked for, in `place` of an address.
+pub fn secret(place: &str) -> Refusal {
+    let detail = "this is a secret, which does not belong into an address: those are kept in \
+                  histories and logs; replace it if others may have seen it";
+    Refusal::field(Code::InvalidRequest, &format!("/{place}"), detail)
+}
+
+/// What `text` names; nothing when it names nothing. Keys only for those who `may_see_keys`.
 ///
 /// # Errors
-/// Those of the database.
-pub async fn search(db: &Db, text: &str) -> Result<Vec<Found>, AppError> {
+/// A secret; those of the database.
+pub async fn search(db: &Db, text: &str, may_see_keys: bool) -> Result<Vec<Found>, AppError> {
     let text = text.trim();
-    if text.is_empty() || is_secret(text) {
+    if is_secret(text) {
+        return Err(secret("q").into());
+    }
+    if text.is_empty() || text.starts_with("akey_") && !may_see_keys {
         return Ok(Vec::new());
     }
     let mut conn = db.read().await?;
@@ -97,7 +108,10 @@ async fn by_id(conn: &mut Conn, id: &str) -> Result<Vec<Found>, DbError> {
             found.url = Some(format!("/v1/admin/actions?lease={}", row.subject));
             found
         }),
-        "whk" => db::webhook::find(conn, id).await?.map(|row| Found::new("webhook", id, row.url)),
+        "whk" => db::webhook::find(conn, id)
+            .await?
+            .filter(|row| row.state != EndpointState::Deleted)
+            .map(|row| Found::new("webhook", id, row.url)),
         "dlv" => db::delivery::find(conn, id).await?.map(|row| {
             let label = format!("delivery of {}, {}", row.kind, row.status.as_str());
             Found::new("delivery", id, label)

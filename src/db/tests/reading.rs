@@ -114,11 +114,14 @@ fn events_come_back_as_they_were() {
         }
         let page = event::list(&mut conn, 140, 5).await.unwrap();
         assert_eq!(page, all[140..145]);
-        let odd = event::list_of_subject(&mut conn, "odd", 100, 3).await.unwrap();
-        assert_eq!(odd.iter().map(|e| e.seq).collect::<Vec<_>>(), [102, 104, 106]);
-        let third = event::list_of_resource(&mut conn, "third", 1, 2).await.unwrap();
-        assert_eq!(third.iter().map(|e| e.seq).collect::<Vec<_>>(), [4, 7]);
-        assert_eq!(event::list_of_subject(&mut conn, "none", 0, 9).await.unwrap(), []);
+        let numbers = |events: Vec<event::Event>| events.iter().map(|e| e.seq).collect::<Vec<_>>();
+        let odd = event::Filter::about("odd");
+        let some = event::oldest(&mut conn, &odd, 100, 3).await.unwrap();
+        assert_eq!(numbers(some), [102, 104, 106]);
+        let some = event::newest(&mut conn, &odd, Some(102), 2).await.unwrap();
+        assert_eq!(numbers(some), [100, 98]);
+        let none = event::oldest(&mut conn, &event::Filter::about("none"), 0, 9).await.unwrap();
+        assert_eq!(none, []);
     });
 }
 

@@ -9,6 +9,7 @@ mod enter;
 mod forms;
 mod lists;
 mod operator_acts;
+mod operator_finds;
 mod operator_forms;
 mod operator_pages;
 mod operators;

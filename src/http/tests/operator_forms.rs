@@ -145,3 +145,14 @@ fn a_resource_may_be_called_apply() {
         },
     );
 }
+
+#[test]
+fn a_signed_file_may_be_larger_than_other_forms() {
+    at_desk(async |desk| {
+        let cookie = signed_in(&desk, "read payout", 1).await;
+        let form = format!("psbt={}", "A".repeat(2 * crate::http::BODY_LIMIT));
+        // There is no such batch; but the form was read.
+        send(&desk, &cookie, "/operator/batches/bat_x/submit", &form).await.must(404);
+        send(&desk, &cookie, "/operator/batches/new", &form).await.must(413);
+    });
+}

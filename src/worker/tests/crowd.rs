@@ -85,7 +85,8 @@ fn a_thousand_outputs_to_one_address_are_a_thousand_credits_and_one_lease() {
         assert_eq!(seconds, 294_000 * 3600 / 500);
         assert_eq!(row.doc.booked.received_sat, 294_000);
         let mut conn = rig.db.read().await.unwrap();
-        let events = db::event::list_of_subject(&mut conn, lease.as_str(), 0, 10_000);
+        let its = db::event::Filter::about(lease.as_str());
+        let events = db::event::oldest(&mut conn, &its, 0, 10_000);
         let events = events.await.unwrap();
         let count = |kind: &str| events.iter().filter(|event| event.kind == kind).count();
         assert_eq!((count("payment.seen"), count("payment.credited")), (1000, 1000));

@@ -101,6 +101,14 @@ pub(super) fn mistakes(browser: &Browser, stop: &str) -> Vec<String> {
         if wide.as_u64().is_none_or(|wide| wide > width.into()) {
             wrong.push(format!("{stop} is {wide} wide at {width}"));
         }
+        // "Copy" on one line.
+        let broken = browser.run(
+            "return [...document.querySelectorAll('button.small')]\
+             .filter(one => one.offsetHeight > 45).map(one => one.textContent).join()",
+        );
+        if broken != "" {
+            wrong.push(format!("{stop} breaks {broken} at {width}"));
+        }
     }
     let told = tidied(&source(browser, stop));
     if !told.is_empty() {

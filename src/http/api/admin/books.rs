@@ -10,8 +10,9 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::app::look;
+use crate::app::look::{self, EventFilter};
 use crate::app::view_event::EventView;
+use crate::app::{Code, Refusal};
 use crate::db;
 use crate::http::api::page::{Limit, Listed, Page};
 use crate::http::auth::{Operator, Scope};
@@ -39,6 +40,11 @@ struct After {
     #[serde(default)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 200)]
     limit: Limit,
+    /// Only of this type, or of this group: `payment.`.
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// Only about this: the id of a lease, an invoice, …
+    subject: Option<String>,
 }
 
 /// A part of the event log.
@@ -64,10 +70,14 @@ async fn events(
 ) -> Result<Json<Events>, Problem> {
     operator.may(Scope::Read)?;
     let after = i64::try_from(part.after.unwrap_or(0)).unwrap_or(i64::MAX);
-    let (rows, last_seq) = look::events_after(&state.db, after, part.limit.get()).await?;
-    let next_after = rows.last().map_or(after, |event| event.seq);
-    let items = rows.into_iter().map(EventView::from).collect();
-    Ok(Json(Events { items, next_after, last_seq }))
+    if let Some(kind) = part.kind.as_deref().filter(|kind| !look::event_types().contains(kind)) {
+        let detail = format!("{kind:?} is none of {}", look::event_types().join(", "));
+        return Err(Refusal::field(Code::InvalidRequest, "/type", detail).into());
+    }
+    let filter = EventFilter { kind: part.kind, subject: part.subject, mentions: None };
+    let found = look::events_after(&state.db, &filter, after, part.limit.get()).await?;
+    let items = found.rows.into_iter().map(EventView::from).collect();
+    Ok(Json(Events { items, next_after: found.next_after, last_seq: found.last_seq }))
 }
 
 /// Lines of the ledger, newest entry first; debits are positive. Scope `read`.
@@ -157,18 +167,33 @@ async fn wallet(
     Ok(Json(json!({ "keychains": keychains, "watch_only": watch_only })))
 }
 
+/// Which actions of operators.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct ActsQuery {
+    /// At most so many, 1 to 200; 50 if not given.
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 200)]
+    limit: Limit,
+    /// `next_cursor` of the answer before.
+    cursor: Option<String>,
+    /// Only to this: the id of a lease, a payment, an endpoint, a resource, …
+    subject: Option<String>,
+}
+
 /// What operators did, newest first. Scope `read`.
-#[utoipa::path(get, path = "/v1/admin/audit-log", tag = "admin", params(Page),
+#[utoipa::path(get, path = "/v1/admin/audit-log", tag = "admin", params(ActsQuery),
     responses((status = 200, description = "A page of actions", body = Listed),
         (status = 401, description = "unauthorized", body = ProblemBody),
         (status = 422, description = "invalid_request", body = ProblemBody)))]
 async fn audit_log(
     State(state): State<HttpState>,
     operator: Operator,
-    Query(page): Query<Page>,
+    Query(query): Query<ActsQuery>,
 ) -> Result<Json<Listed>, Problem> {
     operator.may(Scope::Read)?;
-    let found = look::audit_log(&state.db, &page.limit.after(page.cursor)).await?;
+    let part = query.limit.after(query.cursor);
+    let found = look::audit_log(&state.db, query.subject.as_deref(), &part).await?;
     Ok(Listed::new(found, |row| {
         json!({
             "id": row.id,

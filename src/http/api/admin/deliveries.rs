@@ -34,6 +34,8 @@ struct DeliveryQuery {
     cursor: Option<String>,
     /// Only to this endpoint.
     webhook: Option<String>,
+    /// Only of this event: its id.
+    event: Option<String>,
     /// Only with this status: `pending`, `delivered`, `failed`.
     #[param(value_type = Option<String>)]
     status: Option<DeliveryStatus>,
@@ -48,7 +50,8 @@ async fn list(
     Query(query): Query<DeliveryQuery>,
 ) -> Result<Json<Listed>, Problem> {
     operator.may(Scope::Read)?;
-    let filter = DeliveryFilter { webhook: query.webhook, status: query.status, before: None };
+    let DeliveryQuery { webhook, event, status, .. } = query;
+    let filter = DeliveryFilter { webhook, event, status, before: None };
     let part = query.limit.after(query.cursor);
     let found = look::deliveries(&state.db, filter, &part).await?;
     Ok(Listed::new(found, |row| serde_json::json!(view_webhook::delivery(&row))))

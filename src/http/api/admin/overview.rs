@@ -45,7 +45,7 @@ struct Results {
     items: Vec<Found>,
 }
 
-/// Find what an id, an address, a txid or an output names. Scope `read`.
+/// Find what an id, an address, a txid or an output names. Scope `read`; keys with `admin` only.
 #[utoipa::path(get, path = "/v1/admin/search", tag = "admin", params(Wanted),
     responses((status = 200, description = "What was found", body = Results),
         (status = 401, description = "unauthorized", body = ProblemBody),
@@ -56,5 +56,6 @@ async fn search(
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Results>, Problem> {
     operator.may(Scope::Read)?;
-    Ok(Json(Results { items: look::search(&state.db, &wanted.q).await? }))
+    let found = look::search(&state.db, &wanted.q, operator.may(Scope::Admin).is_ok()).await?;
+    Ok(Json(Results { items: found }))
 }

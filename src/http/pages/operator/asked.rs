@@ -2,10 +2,14 @@
 
 use std::collections::HashMap;
 
-use crate::app::look::{Part, catalog};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+
+use crate::app::look::{self, Part, catalog};
 use crate::app::{AppError, Code, Refusal};
 use crate::http::HttpState;
 use crate::http::json::Query;
+use crate::http::pages::problem::Wrong;
 
 /// Rows of a page of a list.
 const ROWS: u32 = 50;
@@ -18,14 +22,28 @@ pub(super) struct Filter {
     pub(super) value: String,
 }
 
-/// What the address of a list asks for, as it comes.
-pub(super) type Asking = Query<HashMap<String, String>>;
+/// What the address of a list asks for, as it comes; without secrets, which have no place there.
+pub(super) struct Asking(HashMap<String, String>);
 
-/// What the address of a list asks for.
+impl FromRequestParts<HttpState> for Asking {
+    type Rejection = Wrong;
+
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Wrong> {
+        let Query(asked) =
+            Query::<HashMap<String, String>>::from_request_parts(parts, state).await?;
+        match asked.values().any(|value| look::is_secret(value)) {
+            true => Err(look::secret("filters").into()),
+            false => Ok(Self(asked)),
+        }
+    }
+}
+
+/// What the address of a list asks for; nothing by itself.
+#[derive(Default)]
 pub(super) struct Asked(HashMap<String, String>);
 
 impl Asked {
-    pub(super) fn new(Query(asked): Asking) -> Self {
+    pub(super) fn new(Asking(asked): Asking) -> Self {
         Self(asked)
     }
 

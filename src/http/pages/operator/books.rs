@@ -46,9 +46,10 @@ async fn audit_log(
     asked: Asking,
 ) -> Result<Response, Wrong> {
     let asked = Asked::new(asked);
-    let found = look::audit_log(&state.db, &asked.part()).await?;
+    let found = look::audit_log(&state.db, asked.get("subject"), &asked.part()).await?;
     let mut page = ListPage::new(&state, &visitor, ("/operator/audit-log", "Audit log"));
     page.lead = "What operators did, by API key.";
+    page.filters = vec![asked.filter("subject", "To (an id)", &[])];
     Ok(page.show(&asked, &["No", "What", "To", "By", "More", "When"], found, |row| {
         vec![
             Cell::number(row.id),

@@ -10,6 +10,7 @@ use super::{Button, Cell, DetailPage, FormPage, ListPage, Table, Visitor};
 use crate::app::look::{self, DeliveryFilter};
 use crate::app::view_webhook::{self, DeliveryView};
 use crate::app::webhooks::{By, Redeliver};
+use crate::db::delivery::Delivery;
 use crate::domain::webhook::DeliveryStatus;
 use crate::http::HttpState;
 use crate::http::auth::Scope;
@@ -36,27 +37,44 @@ async fn list(
     let status = asked.choice("status", &STATES)?;
     let filter = DeliveryFilter {
         webhook: asked.owned("webhook"),
+        event: asked.owned("event"),
         status: status.as_deref().and_then(DeliveryStatus::parse),
         before: None,
     };
     let found = look::deliveries(&state.db, filter, &asked.part()).await?;
     let mut page = ListPage::new(&state, &visitor, LIST);
     page.lead = "Messages to endpoints. Those that are done are kept for 30 days.";
-    page.filters =
-        vec![asked.filter("status", "Status", &STATES), asked.filter("webhook", "Webhook", &[])];
-    let columns = ["Delivery", "Status", "Event", "Webhook", "Tries", "Answer", "Made"];
-    Ok(page.show(&asked, &columns, found, |row| {
-        let delivery = view_webhook::delivery(&row);
-        vec![
-            Cell::id("deliveries", &delivery.id),
-            Cell::badge(&delivery.status),
-            Cell { class: "words", ..event(&delivery) },
-            Cell::id("webhooks", &delivery.webhook),
-            Cell::number(delivery.attempts),
-            Cell::words(answer(&delivery)),
-            Cell::time(delivery.created_at),
-        ]
-    }))
+    page.filters = vec![
+        asked.filter("status", "Status", &STATES),
+        asked.filter("webhook", "Webhook", &[]),
+        asked.filter("event", "Event", &[]),
+    ];
+    Ok(page.show(&asked, &COLUMNS, found, |row| cells(&row)))
+}
+
+const COLUMNS: [&str; 7] = ["Delivery", "Status", "Event", "Webhook", "Tries", "Answer", "Made"];
+
+fn cells(row: &Delivery) -> Vec<Cell> {
+    let delivery = view_webhook::delivery(row);
+    vec![
+        Cell::id("deliveries", &delivery.id),
+        Cell::badge(&delivery.status),
+        Cell { class: "words", ..event(&delivery) },
+        Cell::id("webhooks", &delivery.webhook),
+        Cell::number(delivery.attempts),
+        Cell::words(answer(&delivery)),
+        Cell::time(delivery.created_at),
+    ]
+}
+
+/// Deliveries on the page of their event.
+pub(super) fn table(rows: &[Delivery]) -> Table {
+    Table {
+        title: "Deliveries".into(),
+        columns: COLUMNS.to_vec(),
+        rows: rows.iter().map(cells).collect(),
+        empty: "It went to no endpoint, or that is over for 30 days.",
+    }
 }
 
 fn event(delivery: &DeliveryView) -> Cell {

@@ -6,9 +6,9 @@ use axum::response::Response;
 use axum::routing::get;
 
 use super::asked::{Asked, Asking};
-use super::{Cell, DetailPage, Filter, ListPage, Visitor};
-use crate::app::look::{self, EventFilter};
-use crate::domain::event::EventKind;
+use super::deliveries;
+use super::{Cell, DetailPage, ListPage, Visitor};
+use crate::app::look::{self, DeliveryFilter, EventFilter};
 use crate::domain::time::Timestamp;
 use crate::http::HttpState;
 use crate::http::json::Path;
@@ -20,29 +20,22 @@ pub(super) fn router() -> Router<HttpState> {
     Router::new().route(LIST.0, get(list)).route("/operator/events/{id}", get(one))
 }
 
-/// Types, and the groups that they are in.
-fn kinds() -> Vec<&'static str> {
-    let mut kinds: Vec<&str> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
-    let groups = kinds.iter().filter_map(|kind| kind.split_inclusive('.').next());
-    let mut groups: Vec<&str> = groups.collect();
-    groups.dedup();
-    groups.append(&mut kinds);
-    groups
-}
-
 async fn list(
     State(state): State<HttpState>,
     visitor: Visitor,
     asked: Asking,
 ) -> Result<Response, Wrong> {
     let asked = Asked::new(asked);
-    let kinds = kinds();
-    let filter =
-        EventFilter { kind: asked.choice("type", &kinds)?, subject: asked.owned("subject") };
+    let types = look::event_types();
+    let filter = EventFilter {
+        kind: asked.choice("type", &types)?,
+        subject: asked.owned("subject"),
+        mentions: None,
+    };
     let found = look::events(&state.db, &filter, &asked.part()).await?;
     let mut page = ListPage::new(&state, &visitor, LIST);
-    let subject = Filter { choices: Vec::new(), ..asked.filter("subject", "About (an id)", &[]) };
-    page.filters = vec![asked.filter("type", "Type", &kinds), subject];
+    page.filters =
+        vec![asked.filter("type", "Type", &types), asked.filter("subject", "About (an id)", &[])];
     Ok(page.show(&asked, &["No", "Type", "About", "More", "When"], found, |event| {
         vec![
             Cell::link(format!("/operator/events/{}", event.id), event.seq),
@@ -72,5 +65,9 @@ async fn one(
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         page.facts.push(("Data", Cell::words(format!("{name}: {text}"))));
     }
+    // An event goes to an endpoint once; there are as many as a page shows.
+    let filter = DeliveryFilter { event: Some(id), ..DeliveryFilter::default() };
+    let sent = look::deliveries(&state.db, filter, &Asked::default().part()).await?;
+    page.tables = vec![deliveries::table(&sent.rows)];
     Ok(page.show())
 }

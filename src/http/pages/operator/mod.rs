@@ -27,7 +27,6 @@ mod webhooks;
 use axum::Router;
 
 use crate::http::HttpState;
-use asked::Filter;
 use blocks::{Button, DetailPage, FormPage, ListPage};
 use cells::{Cell, Table, When};
 use session::Visitor;

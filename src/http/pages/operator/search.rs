@@ -6,12 +6,12 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
-use super::asked::{Asked, Asking};
+use super::asked::Asked;
 use super::cells::place_of;
 use super::{Cell, HOME, ListPage, Visitor};
 use crate::app::look::{self, Found, Listing};
 use crate::http::HttpState;
-use crate::http::json::Query;
+use crate::http::auth::Scope;
 use crate::http::pages::form::Sent;
 use crate::http::pages::problem::Wrong;
 
@@ -41,20 +41,22 @@ async fn search(
     sent: Sent,
 ) -> Result<Response, Wrong> {
     let text = sent.text("q");
-    let found = look::search(&state.db, text).await?;
+    let secret = look::is_secret(text);
+    let found = match secret {
+        true => Vec::new(),
+        false => look::search(&state.db, text, visitor.has(Scope::Admin)).await?,
+    };
     if let [one] = found.as_slice() {
         return Ok(Redirect::to(&page_of(one)).into_response());
     }
-    let mut page = ListPage::new(&state, &visitor, ("/operator/search", "Found"));
-    page.lead = match (look::is_secret(text), found.is_empty()) {
-        (true, _) => "That is a secret. It was not looked for; keep it to yourself.",
-        (false, true) => "Nothing has this id, address or txid. Names are not looked for.",
-        (false, false) => "",
-    };
-    page.empty("");
-    let nothing: Asking = Query(std::collections::HashMap::new());
+    let title = if found.is_empty() { "Nothing found" } else { "Found" };
+    let mut page = ListPage::new(&state, &visitor, ("/operator/search", title));
+    page.empty(match secret {
+        true => "That is a secret. It was not looked for; keep it to yourself.",
+        false => "Nothing has this id, address or txid. Names are not looked for.",
+    });
     let listing = Listing { rows: found, next: None };
-    Ok(page.show(&Asked::new(nothing), &["What", "Id"], listing, |found| {
+    Ok(page.show(&Asked::default(), &["What", "Id"], listing, |found| {
         vec![Cell::text(&found.label), Cell { to: Some(page_of(&found)), ..Cell::code(&found.id) }]
     }))
 }
