@@ -36,7 +36,13 @@ fn a_release_is_tried_again_and_forced_on_the_page_of_its_lease_once_however_oft
             desk.refused_elsewhere(act, &[]);
         }
         shop.called_for(&rented, &["provision", "release"]);
+        shop.hook_does("release", "while [ ! -e go ]; do sleep 0.05; done; exit 3");
         assert_eq!(desk.clicks_twice(&retry, &[]).to, page);
+        shop.called_for(&rented, &["provision", "release", "release"]);
+        // It is being tried: from a fresh page nothing more is done, either.
+        assert_eq!(desk.does(&retry, &[]).to, page);
+        assert_eq!(shop.acts("lease.retry"), 1);
+        std::fs::write(shop.folder().join("go"), "").unwrap();
         until("it to be stuck again", || {
             let events = shop.count_events(&rented.lease, "lease.stuck");
             if events == 2 { Ok(()) } else { Err(events) }
