@@ -11,6 +11,7 @@ use crate::db::terms::Resource;
 use crate::db::{self, Conn, Db, DbError};
 use crate::domain::ids::{InvoiceId, LeaseId};
 use crate::domain::ledger::Account;
+use crate::domain::price::Price;
 use crate::domain::resource::{Access, ParamRule, Tier};
 use crate::domain::time::{Timestamp, span};
 
@@ -55,6 +56,19 @@ pub struct PriceView {
     pub sat: u64,
     /// Length of the period in seconds.
     pub per_s: u64,
+}
+
+impl From<Price> for PriceView {
+    fn from(price: Price) -> Self {
+        Self { sat: price.sat, per_s: price.per_s }
+    }
+}
+
+/// What keeps a shared resource running.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FundingView {
+    /// What it costs to keep it up.
+    pub running_cost: PriceView,
 }
 
 /// What is free of a resource.
@@ -105,6 +119,8 @@ pub struct ResourceView {
     pub paused: bool,
     /// What is free.
     pub availability: Availability,
+    /// What keeps a shared one running; `null` when that is not said.
+    pub funding: Option<FundingView>,
     /// The version of these terms.
     pub terms_version: u32,
     /// The rules in words.
@@ -147,7 +163,7 @@ async fn view(conn: &mut Conn, resource: Resource) -> Result<ResourceView, AppEr
         title: terms.title,
         description: terms.description,
         access: terms.access,
-        price: PriceView { sat: terms.price.sat, per_s: terms.price.per_s },
+        price: terms.price.into(),
         min_duration_s: terms.min_duration_s,
         max_duration_s: terms.max_duration_s,
         grace_s: terms.grace_s,
@@ -157,6 +173,7 @@ async fn view(conn: &mut Conn, resource: Resource) -> Result<ResourceView, AppEr
         refund_unused: terms.refund_unused,
         paused,
         availability,
+        funding: terms.running_cost.map(|cost| FundingView { running_cost: cost.into() }),
         terms_version: resource.terms.version,
         site: terms.site,
     })
@@ -252,37 +269,32 @@ pub async fn quote(db: &Db, shop: &Shop, id: &str, duration_s: u64) -> Result<Qu
         resource: id.to_owned(),
         duration_s,
         amount_sat,
-        price: PriceView { sat: terms.price.sat, per_s: terms.price.per_s },
+        price: terms.price.into(),
         confirmations_required: terms.confirmations_for(amount_sat),
         available: availability.available,
         available_at: availability.available_at,
     })
 }
 
-/// Where money is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Money {
-    /// Every place by its name in the API, and what is there. The first two are what the others sum
-    /// up to.
-    pub sums: Vec<(&'static str, i64)>,
-    /// Part of what is earned: time that elapsed since it was last booked.
-    pub accrued_sat: i64,
-}
-
-/// Where the money of a resource, or of all with `None`, is at `now` (SPEC section 8).
+/// Where the money of a resource, or of all with `None`, is at `now` (SPEC section 8): every place by
+/// its name in the API, in satoshis. The first two are what the others sum up to. Asks several times:
+/// in a snapshot the answers fit together.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn money(db: &Db, resource: Option<&str>, now: Timestamp) -> Result<Money, AppError> {
-    let mut conn = db.snapshot().await?;
-    let sums = db::ledger::sums(&mut conn, resource).await?;
+pub async fn money(
+    conn: &mut Conn,
+    resource: Option<&str>,
+    now: Timestamp,
+) -> Result<Vec<(&'static str, i64)>, DbError> {
+    let sums = db::ledger::sums(conn, resource).await?;
     let sum = |account: Account| {
         let found = sums.iter().find(|(name, _)| *name == account);
         found.map_or(0, |(_, sat)| *sat)
     };
     let (mut accrued_sat, mut after) = (0_i64, String::new());
     loop {
-        let rows = db::lease::list_running(&mut conn, resource, &after, 500).await?;
+        let rows = db::lease::list_running(conn, resource, &after, 500).await?;
         let Some(last) = rows.last() else { break };
         after = last.facts.id.to_string();
         for row in &rows {
@@ -291,7 +303,7 @@ pub async fn money(db: &Db, resource: Option<&str>, now: Timestamp) -> Result<Mo
             accrued_sat += signed(row.doc.booked.prepaid_sat) - signed(prepaid);
         }
     }
-    let sums = vec![
+    Ok(vec![
         ("received_sat", sum(Account::Received)),
         ("lost_sat", sum(Account::Lost)),
         ("held_sat", -sum(Account::Held)),
@@ -305,8 +317,7 @@ pub async fn money(db: &Db, resource: Option<&str>, now: Timestamp) -> Result<Mo
         ("distributed_sat", 0),
         ("dust_sat", -sum(Account::Dust)),
         ("unallocated_sat", -sum(Account::Unallocated)),
-    ];
-    Ok(Money { sums, accrued_sat })
+    ])
 }
 
 /// Sums of a resource's accounts as they are at `now`.
@@ -319,7 +330,7 @@ pub async fn accounts(
     now: Timestamp,
 ) -> Result<serde_json::Value, AppError> {
     let mut body = serde_json::json!({ "resource": resource, "at": now });
-    for (name, sat) in money(db, Some(resource), now).await?.sums {
+    for (name, sat) in money(&mut db.snapshot().await?, Some(resource), now).await? {
         body[name] = sat.into();
     }
     Ok(body)

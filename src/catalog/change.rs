@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use crate::domain::price::Price;
 use crate::domain::resource::{Access, ParamFormat, ParamRule, Provisioner, Terms, Tier};
 use crate::domain::ssh::Ssh;
 use crate::settings::duration_text;
@@ -47,6 +48,7 @@ fn lines(terms: &Terms) -> Vec<(String, String)> {
         access,
         units,
         price,
+        running_cost,
         min_duration_s,
         max_duration_s,
         grace_s,
@@ -60,14 +62,15 @@ fn lines(terms: &Terms) -> Vec<(String, String)> {
         ssh,
     } = terms;
     let duration = |seconds: &u64| format!("{:?}", duration_text(*seconds));
-    let per = duration(&price.per_s);
+    let rate =
+        |price: &Price| format!("{{ sat = {}, per = {} }}", price.sat, duration(&price.per_s));
     let mut lines = vec![
         ("id", format!("{id:?}")),
         ("title", format!("{title:?}")),
         ("description", format!("{description:?}")),
         ("access", format!("{:?}", access_name(access))),
         ("units", format!("{units:?}")),
-        ("price", format!("{{ sat = {}, per = {per} }}", price.sat)),
+        ("price", rate(price)),
         ("min_duration", duration(min_duration_s)),
         ("max_duration", duration(max_duration_s)),
         ("grace", duration(grace_s)),
@@ -80,6 +83,7 @@ fn lines(terms: &Terms) -> Vec<(String, String)> {
     .into_iter()
     .map(|(key, value)| (key.to_owned(), value))
     .collect::<Vec<_>>();
+    lines.extend(running_cost.iter().map(|cost| ("running_cost".to_owned(), rate(cost))));
     lines.extend(site.iter().map(|site| ("site".to_owned(), format!("{site:?}"))));
     lines.extend(ssh.iter().map(|ssh| ("ssh".to_owned(), ssh_text(ssh))));
     lines.extend(params.iter().map(|(name, param)| (format!("params.{name}"), rule(param))));

@@ -14,8 +14,7 @@ use super::provisioner;
 /// What is said about keys of parts that this version does not have.
 pub(super) const NOT_HERE: &str = "is not available in this version; remove it";
 
-const NOT_HERE_KEYS: [&str; 9] = [
-    "running_cost",
+const NOT_HERE_KEYS: [&str; 8] = [
     "throttled_cost",
     "donations",
     "fund",
@@ -53,6 +52,7 @@ pub(super) fn terms(mut fields: Fields<'_>) -> Option<Terms> {
     let access = access(&mut fields);
     let units = units(&mut fields, access.as_ref());
     let price = price(&mut fields);
+    let running_cost = running_cost(&mut fields, access.as_ref());
     let (min_duration_s, max_duration_s) = durations(&mut fields, price);
     let grace_s = fields.seconds("grace").unwrap_or(GRACE_S);
     let quote_ttl_s = fields.seconds("quote_ttl").unwrap_or(QUOTE_TTL_S);
@@ -74,6 +74,7 @@ pub(super) fn terms(mut fields: Fields<'_>) -> Option<Terms> {
         access: access?,
         units,
         price: price?,
+        running_cost,
         min_duration_s,
         max_duration_s,
         grace_s,
@@ -150,13 +151,28 @@ fn units(fields: &mut Fields<'_>, access: Option<&Access>) -> Vec<String> {
     Vec::new()
 }
 
+const PRICE: &str = "a table such as { sat = 500, per = \"1h\" }";
+
 fn price(fields: &mut Fields<'_>) -> Option<Price> {
-    const FORM: &str = "a table such as { sat = 500, per = \"1h\" }";
     if !fields.has("price") {
-        fields.missing("price", FORM);
+        fields.missing("price", PRICE);
         return None;
     }
-    let mut table = fields.table("price", FORM)?;
+    rate(fields, "price")
+}
+
+fn running_cost(fields: &mut Fields<'_>, access: Option<&Access>) -> Option<Price> {
+    if access == Some(&Access::Exclusive) {
+        let message = "only a shared resource is kept running for everybody; remove it, or set \
+                       access = \"shared\"";
+        fields.refuse("running_cost", message);
+    }
+    rate(fields, "running_cost")
+}
+
+/// So many satoshis for so long; `None` when it is not there or wrong.
+fn rate(fields: &mut Fields<'_>, key: &str) -> Option<Price> {
+    let mut table = fields.table(key, PRICE)?;
     let allowed = format!("a whole number of satoshis from 1 to {MOST_SAT}");
     let sat = table
         .take("sat", allowed, |given| given.whole().filter(|sat| (1..=MOST_SAT).contains(sat)));

@@ -36,6 +36,7 @@ fn the_example_catalogue_is_taken() {
     assert_eq!(gpu.max_unpaid_holds, 1);
     assert_eq!((mirror.access.clone(), mirror.units.len()), (Access::Shared, 0));
     assert_eq!(mirror.price, Price { sat: 50, per_s: 86_400 });
+    assert_eq!(mirror.running_cost, Some(Price { sat: 30_000, per_s: 30 * 86_400 }));
 }
 
 #[test]
@@ -225,7 +226,7 @@ fn unit_names_must_differ_and_be_plain() {
 
 #[test]
 fn what_this_version_does_not_have_is_refused_by_name() {
-    for key in ["running_cost", "donations", "fund", "sponsorship", "throttled_cost"] {
+    for key in ["donations", "fund", "sponsorship", "throttled_cost"] {
         let found = wrong(&with(&format!("{key} = {{ x = 1 }}")));
         let line =
             format!("c.toml: resource a: {key}: is not available in this version; remove it");
@@ -236,6 +237,31 @@ fn what_this_version_does_not_have_is_refused_by_name() {
     let hook = wrong(&format!("{LEAST}[[webhook]]\nurl = \"https://example.org\"\n"));
     assert_eq!(hook, ["c.toml: webhook: is not available in this version; remove it"]);
     assert_eq!(good(&with("provisioner = { kind = \"none\" }")), good(LEAST));
+}
+
+#[test]
+fn a_shared_resource_may_say_what_it_costs_to_keep_it_up_and_no_other() {
+    let shared = LEAST.replace("exclusive", "shared").replace("capacity = 5\n", "");
+    let of = |keys: &str| format!("{shared}running_cost = {{ {keys} }}\n");
+    let mirror = good(&of("sat = 30000, per = \"30d\"")).remove(0);
+    assert_eq!(mirror.running_cost, Some(Price { sat: 30_000, per_s: 30 * 86_400 }));
+    for (keys, told) in [
+        ("sat = 0, per = \"1h\"", "running_cost.sat: found 0, allowed: a whole number"),
+        ("sat = 1.5, per = \"1h\"", "running_cost.sat: found 1.5, allowed"),
+        ("sat = 20, per = \"0s\"", "running_cost.per: found \"0s\", allowed: a duration"),
+        ("sat = 20", "running_cost.per: is missing"),
+        ("sat = 20, per = \"1h\", each = 1", "running_cost.each: unknown key"),
+    ] {
+        let found = wrong(&of(keys));
+        assert!(found.len() == 1 && found[0].contains(told), "{keys}: {found:#?}");
+    }
+    let found = wrong(&with("running_cost = { sat = 20, per = \"1h\" }"));
+    let line = "c.toml: resource a: running_cost: only a shared resource is kept running for \
+                everybody; remove it, or set access = \"shared\"";
+    assert_eq!(found, [line]);
+    let told = Terms::difference(&good(&shared)[0], &mirror);
+    let told: Vec<_> = told.iter().map(|it| (it.key.as_str(), it.old.as_deref())).collect();
+    assert_eq!(told, [("running_cost", None)]);
 }
 
 #[test]

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::{Exit, Output};
 use crate::domain::bearer::sha256_hex;
+use crate::domain::price::Price;
 use crate::qr;
 
 /// How often a server that is away is asked again, and after how long.
@@ -120,6 +121,9 @@ pub(super) async fn run(args: Args, output: &Output) -> Result<(), Exit> {
     let invoice = format!("/v1/invoices/{}", word(&created["invoice"]["id"]));
     let invoice = client.get(&invoice).await.unwrap_or_else(|_| created["invoice"].clone());
     show(&invoice, token, output)?;
+    if let Some(cost) = upkeep(&client, &args.resource).await {
+        output.note(&format!("upkeep  {cost}"))?;
+    }
     let (lease, invoice) = wait(&client, &created, output).await?;
     let holder = Client::new(&args.server, Some(token.to_owned()))?;
     let path = format!("/v1/leases/{}", word(&lease["id"]));
@@ -136,6 +140,14 @@ pub(super) async fn run(args: Args, output: &Output) -> Result<(), Exit> {
         true if runs => exec::run(&exec::Held { holder: &holder, lease: &id }, &args.exec).await,
         true => Ok(()),
     }
+}
+
+/// What it costs to keep a shared resource up; nothing when that is not said, or cannot be had.
+async fn upkeep(client: &Client, resource: &str) -> Option<String> {
+    let found = client.get(&format!("/v1/resources/{resource}")).await.ok()?;
+    let cost = &found["funding"]["running_cost"];
+    let per_s = cost["per_s"].as_u64().filter(|per_s| *per_s > 0)?;
+    Some(Price { sat: cost["sat"].as_u64()?, per_s }.words())
 }
 
 /// Nobody can guess it: who has it gets the same claim token.

@@ -1,8 +1,10 @@
-//! Sums over stretches of time, for whoever looks back: what became of money by the day, who came
-//! and went by the minute. Days are those of UTC.
+//! Stretches of time, for whoever looks back: what was booked by the day, and which leases there is
+//! something to say of. Days are those of UTC.
 
 use super::row::Row;
 use super::{Conn, DbError};
+use crate::domain::ids::LeaseId;
+use crate::domain::lease::Lease;
 use crate::domain::ledger::Account;
 use crate::domain::time::Timestamp;
 
@@ -27,27 +29,28 @@ pub async fn booked(
     .collect()
 }
 
-/// How many more leases began than ended, by the minute since the epoch. An end counts once,
-/// however often it was asked for, and only of what had begun.
-pub async fn begun_less_ended(
-    conn: &mut Conn,
-    since: Timestamp,
-) -> Result<Vec<(i64, i64)>, DbError> {
+/// Leases that something may have happened to since then: they run, or something was done or
+/// booked. In the order of their ids.
+pub async fn moved(conn: &mut Conn, since: Timestamp) -> Result<Vec<Lease>, DbError> {
     sqlx::query(
-        "SELECT a.moment_at / 60000 AS place, \
-         CAST(SUM(CASE WHEN a.kind = 'started' THEN 1 ELSE -1 END) AS BIGINT) AS sum \
-         FROM lease_action a WHERE a.moment_at >= $1 AND (a.kind = 'started' \
-         OR a.kind IN ('returned', 'revoked', 'failed', 'expired') \
-         AND (SELECT b.kind FROM lease_action b WHERE b.lease = a.lease AND b.n < a.n \
-         AND b.kind IN ('started', 'returned', 'revoked', 'failed', 'expired') \
-         ORDER BY b.n DESC LIMIT 1) = 'started') \
-         GROUP BY a.moment_at / 60000 ORDER BY place",
+        "SELECT id, resource, terms_version, created_at FROM lease WHERE id IN (\
+         SELECT id FROM lease WHERE state IN ('provisioning', 'active', 'grace', 'suspended') \
+         UNION SELECT lease FROM lease_action WHERE moment_at >= $1 \
+         UNION SELECT subject FROM ledger_entry WHERE happened_at >= $1) ORDER BY id",
     )
     .bind(since.millis())
     .fetch_all(&mut *conn)
     .await?
     .iter()
-    .map(read)
+    .map(|row| {
+        let row = Row::new(row, "lease");
+        Ok(Lease {
+            id: row.parsed("id", LeaseId::parse)?,
+            resource: row.text("resource")?,
+            terms_version: row.u32("terms_version")?,
+            created_at: row.at("created_at")?,
+        })
+    })
     .collect()
 }
 

@@ -1,8 +1,10 @@
 //! What happened to a lease: credits and actions, append-only, numbered together.
 
+use std::collections::HashMap;
+
 use bitcoin::OutPoint;
 
-use super::row::{Row, int};
+use super::row::{Row, int, parts};
 use super::{Conn, DbError};
 use crate::domain::ids::{LeaseId, PaymentId};
 use crate::domain::lease::{Buys, Credit, Entry, What};
@@ -10,76 +12,82 @@ use crate::domain::price::Price;
 
 /// All entries of a lease in fold order.
 pub async fn list(conn: &mut Conn, lease: &LeaseId) -> Result<Vec<Entry>, DbError> {
-    let mut entries = credits(conn, lease).await?;
-    entries.extend(actions(conn, lease).await?);
-    entries.sort_by_key(|entry| entry.n);
-    Ok(entries)
+    let mut found = list_of(conn, std::slice::from_ref(lease)).await?;
+    Ok(found.remove(lease).unwrap_or_default())
 }
 
-async fn credits(conn: &mut Conn, lease: &LeaseId) -> Result<Vec<Entry>, DbError> {
-    sqlx::query(
-        "SELECT credit.lease, n, kind, payment, moment_at, seconds, credit.amount_sat, \
-         price_sat, price_per_s, buys, height, unmined, txid, vout \
-         FROM credit JOIN payment ON payment.id = credit.payment WHERE credit.lease = $1",
-    )
-    .bind(lease.as_str())
-    .fetch_all(&mut *conn)
-    .await?
-    .iter()
-    .map(|row| {
-        let row = Row::new(row, "credit");
-        let payment = row.parsed("payment", PaymentId::parse)?;
-        let seconds = row.u64("seconds")?;
-        let what = match row.text("kind")?.as_str() {
-            "reversal" => What::Reversal { payment, seconds },
-            "restoration" => What::Restoration { payment, seconds },
-            _ => What::Credit(Credit {
-                payment,
-                outpoint: OutPoint {
-                    txid: row.parsed("txid", |text| text.parse().ok())?,
-                    vout: row.u32("vout")?,
-                },
-                amount_sat: row.u64("amount_sat")?,
-                price: Price { sat: row.u64("price_sat")?, per_s: row.u64("price_per_s")? },
-                seconds,
-                buys: match row.text("buys")?.as_str() {
-                    "refund" => Buys::Refund,
-                    _ => Buys::Time,
-                },
-                height: row.u32("height")?,
-                unmined: row.i64("unmined")? != 0,
-            }),
-        };
-        Ok(Entry { n: row.u32("n")?, moment_at: row.at("moment_at")?, what })
-    })
-    .collect()
+/// All entries of some leases by lease, each in fold order.
+pub async fn list_of(
+    conn: &mut Conn,
+    leases: &[LeaseId],
+) -> Result<HashMap<LeaseId, Vec<Entry>>, DbError> {
+    let mut found: HashMap<LeaseId, Vec<Entry>> = HashMap::new();
+    for (part, places) in parts(leases) {
+        let credits = format!(
+            "SELECT credit.lease, n, kind, payment, moment_at, seconds, credit.amount_sat, \
+             price_sat, price_per_s, buys, height, unmined, txid, vout \
+             FROM credit JOIN payment ON payment.id = credit.payment \
+             WHERE credit.lease IN ({places})"
+        );
+        let actions = format!(
+            "SELECT lease, n, kind, moment_at, generation, unit, terms_version \
+             FROM lease_action WHERE lease IN ({places})"
+        );
+        type Read = fn(&Row<'_>) -> Result<Entry, DbError>;
+        let tables: [(&'static str, String, Read); 2] =
+            [("credit", credits, credit), ("lease_action", actions, action)];
+        for (table, text, read) in tables {
+            let query = sqlx::query(sqlx::AssertSqlSafe(text));
+            let query = part.iter().fold(query, |query, lease| query.bind(lease.as_str()));
+            for row in &query.fetch_all(&mut *conn).await? {
+                let row = Row::new(row, table);
+                let lease = row.parsed("lease", LeaseId::parse)?;
+                found.entry(lease).or_default().push(read(&row)?);
+            }
+        }
+    }
+    for entries in found.values_mut() {
+        entries.sort_by_key(|entry| entry.n);
+    }
+    Ok(found)
 }
 
-async fn actions(conn: &mut Conn, lease: &LeaseId) -> Result<Vec<Entry>, DbError> {
-    sqlx::query(
-        "SELECT lease, n, kind, moment_at, generation, unit, terms_version \
-         FROM lease_action WHERE lease = $1",
-    )
-    .bind(lease.as_str())
-    .fetch_all(&mut *conn)
-    .await?
-    .iter()
-    .map(|row| {
-        let row = Row::new(row, "lease_action");
-        let started = || -> Result<What, DbError> {
-            Ok(What::Started {
-                generation: row.u32("generation")?,
-                unit: row.opt_text("unit")?,
-                terms_version: row.u32("terms_version")?,
-            })
-        };
-        let what = match row.text("kind")?.as_str() {
-            "started" => started()?,
-            kind => row.parsed("kind", |_| plain_action(kind))?,
-        };
-        Ok(Entry { n: row.u32("n")?, moment_at: row.at("moment_at")?, what })
-    })
-    .collect()
+fn credit(row: &Row<'_>) -> Result<Entry, DbError> {
+    let payment = row.parsed("payment", PaymentId::parse)?;
+    let seconds = row.u64("seconds")?;
+    let what = match row.text("kind")?.as_str() {
+        "reversal" => What::Reversal { payment, seconds },
+        "restoration" => What::Restoration { payment, seconds },
+        _ => What::Credit(Credit {
+            payment,
+            outpoint: OutPoint {
+                txid: row.parsed("txid", |text| text.parse().ok())?,
+                vout: row.u32("vout")?,
+            },
+            amount_sat: row.u64("amount_sat")?,
+            price: Price { sat: row.u64("price_sat")?, per_s: row.u64("price_per_s")? },
+            seconds,
+            buys: match row.text("buys")?.as_str() {
+                "refund" => Buys::Refund,
+                _ => Buys::Time,
+            },
+            height: row.u32("height")?,
+            unmined: row.i64("unmined")? != 0,
+        }),
+    };
+    Ok(Entry { n: row.u32("n")?, moment_at: row.at("moment_at")?, what })
+}
+
+fn action(row: &Row<'_>) -> Result<Entry, DbError> {
+    let what = match row.text("kind")?.as_str() {
+        "started" => What::Started {
+            generation: row.u32("generation")?,
+            unit: row.opt_text("unit")?,
+            terms_version: row.u32("terms_version")?,
+        },
+        kind => row.parsed("kind", |_| plain_action(kind))?,
+    };
+    Ok(Entry { n: row.u32("n")?, moment_at: row.at("moment_at")?, what })
 }
 
 fn plain_action(kind: &str) -> Option<What> {

@@ -260,18 +260,14 @@ pub async fn leave_out(
 /// The gap limit that a wallet needs to see all money: one more than the longest run of unused
 /// indexes below the highest one that got money.
 pub async fn gap(conn: &mut Conn, id: u32) -> Result<u32, DbError> {
-    let rows = sqlx::query(
-        "SELECT DISTINCT derivation_index FROM payment WHERE keychain = $1 AND branch = 0 \
-         ORDER BY derivation_index",
+    let row = sqlx::query(
+        "SELECT COALESCE(MAX(derivation_index - paid_before), 1) AS gap FROM (\
+         SELECT derivation_index, LAG(derivation_index, 1, CAST(-1 AS BIGINT)) \
+         OVER (ORDER BY derivation_index) AS paid_before \
+         FROM payment WHERE keychain = $1 AND branch = 0) AS paid",
     )
     .bind(int(id))
-    .fetch_all(&mut *conn)
+    .fetch_one(&mut *conn)
     .await?;
-    let (mut expected, mut longest) = (0, 0);
-    for row in &rows {
-        let index = Row::new(row, "payment").u32("derivation_index")?;
-        longest = longest.max(index - expected);
-        expected = index + 1;
-    }
-    Ok(longest + 1)
+    Row::new(&row, "payment").u32("gap")
 }

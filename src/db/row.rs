@@ -105,6 +105,20 @@ pub(super) fn int(value: impl TryInto<i64>) -> i64 {
     value.try_into().unwrap_or(i64::MAX)
 }
 
+/// Ids in one statement: few sizes, so that each connection prepares few texts.
+const SIZES: [usize; 3] = [64, 8, 1];
+
+/// `ids` in parts, each with the places for them in a statement: `$1, $2`.
+pub(super) fn parts<T>(mut ids: &[T]) -> impl Iterator<Item = (&[T], String)> {
+    std::iter::from_fn(move || {
+        let size = SIZES.into_iter().find(|size| *size <= ids.len())?;
+        let (part, rest) = ids.split_at(size);
+        ids = rest;
+        let places: Vec<String> = (1..=size).map(|n| format!("${n}")).collect();
+        Some((part, places.join(", ")))
+    })
+}
+
 /// A document as TEXT.
 pub(super) fn doc<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("documents of ours have string keys only")

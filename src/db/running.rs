@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use sqlx::any::AnyRow;
 
-use super::row::{Row, int};
+use super::row::{Row, int, parts};
 use super::{Conn, DbError};
 use crate::domain::lease::snapshot::LeaseState;
 use crate::domain::time::Timestamp;
@@ -65,25 +65,18 @@ pub async fn list(conn: &mut Conn, after: &str, limit: u32) -> Result<Vec<Runnin
         .collect()
 }
 
-/// Ids in one statement: few sizes, so that each connection prepares few texts.
-const SIZES: [usize; 3] = [64, 8, 1];
-
 /// Those of `leases` that run.
 ///
 /// # Errors
 /// [`DbError::Corrupt`]; those of the database.
 pub async fn find(conn: &mut Conn, leases: &[String]) -> Result<Vec<Running>, DbError> {
     let mut found = Vec::new();
-    let mut rest = leases;
-    while let Some(size) = SIZES.into_iter().find(|size| *size <= rest.len()) {
-        let (chunk, after) = rest.split_at(size);
-        let places: Vec<String> = (1..=size).map(|n| format!("${n}")).collect();
-        let text = sqlx::AssertSqlSafe(format!("{SELECT} AND lease.id IN ({})", places.join(", ")));
-        let query = chunk.iter().fold(sqlx::query(text), |query, id| query.bind(id.as_str()));
+    for (part, places) in parts(leases) {
+        let text = sqlx::AssertSqlSafe(format!("{SELECT} AND lease.id IN ({places})"));
+        let query = part.iter().fold(sqlx::query(text), |query, id| query.bind(id.as_str()));
         for row in &query.fetch_all(&mut *conn).await? {
             found.push(read(row)?);
         }
-        rest = after;
     }
     Ok(found)
 }

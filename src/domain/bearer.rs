@@ -137,6 +137,11 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(&Sha256::digest(bytes))
 }
 
+/// SHA-256 in base64, as a content security policy names what it allows.
+pub fn sha256_base64(bytes: &[u8]) -> String {
+    data_encoding::BASE64.encode(&Sha256::digest(bytes))
+}
+
 /// True when `token` is the one whose [`token_hash`] was stored. Takes the same time wherever
 /// they differ.
 pub fn is_token_of(token: &str, stored_hash: &str) -> bool {

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::time::span;
+use super::uri::sat_text;
+
 /// A price: `sat` satoshis for every `per_s` seconds. Both are at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Price {
@@ -20,6 +23,21 @@ impl Price {
     /// What `amount_sat` buys: `floor(amount_sat × per_s / sat)`, saturating.
     pub fn seconds(self, amount_sat: u64) -> u64 {
         narrow(self.product(amount_sat, self.per_s) / u128::from(self.sat))
+    }
+
+    /// As people say a cost: `20 sat an hour`, `30,000 sat a month`, `5 sat every 2 hours`.
+    pub fn words(self) -> String {
+        const NAMED: [(u64, &str); 6] = [
+            (1, "a second"),
+            (60, "a minute"),
+            (3600, "an hour"),
+            (86_400, "a day"),
+            (7 * 86_400, "a week"),
+            (30 * 86_400, "a month"),
+        ];
+        let named = NAMED.iter().find(|(per_s, _)| *per_s == self.per_s);
+        let every = named.map_or_else(|| format!("every {}", span(self.per_s)), |it| it.1.into());
+        format!("{} {every}", sat_text(self.sat))
     }
 
     fn product(self, a: u64, b: u64) -> u128 {

@@ -109,6 +109,9 @@ pub struct Terms {
     pub units: Vec<String>,
     /// What time costs.
     pub price: Price,
+    /// What it costs to keep a shared one up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running_cost: Option<Price>,
     /// The shortest lease.
     pub min_duration_s: u64,
     /// The horizon: time beyond it is banked.
@@ -201,6 +204,7 @@ pub(crate) mod tests {
             access: Access::Exclusive,
             units: vec!["gpu-1".into(), "gpu-2".into()],
             price: Price { sat: 500, per_s: 3600 },
+            running_cost: None,
             min_duration_s: 600,
             max_duration_s: 30 * 86_400,
             grace_s: 600,
@@ -224,6 +228,17 @@ pub(crate) mod tests {
         assert_eq!(terms.confirmations_for(1_000_000), 1);
         assert_eq!(terms.confirmations_for(1_000_001), 3);
         assert_eq!(terms.most_confirmations(), 3);
+    }
+
+    #[test]
+    fn terms_stored_before_there_were_running_costs_are_read_and_stay_the_same() {
+        let stored = serde_json::to_value(gpu()).unwrap();
+        assert!(stored.get("running_cost").is_none(), "{stored}");
+        assert_eq!(serde_json::from_value::<Terms>(stored).unwrap(), gpu());
+        let cost = Some(Price { sat: 20, per_s: 3600 });
+        let mirror = Terms { access: Access::Shared, running_cost: cost, ..gpu() };
+        let stored = serde_json::to_value(&mirror).unwrap();
+        assert_eq!(serde_json::from_value::<Terms>(stored).unwrap(), mirror);
     }
 
     #[test]

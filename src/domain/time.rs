@@ -48,6 +48,17 @@ impl Timestamp {
         Self(self.0.saturating_add(millis))
     }
 
+    /// How far from `now` it is, in short: `in 2 h 5 min`, `in 4 min 59 s` when near, `3 min ago`.
+    /// `page.js` writes the same.
+    pub fn away(self, now: Self) -> String {
+        let (ahead, ago) = (now.seconds_until(self), self.seconds_until(now));
+        match (self.0 > now.0, ago) {
+            (true, _) => format!("in {}", short(ahead, ahead < NEAR_S)),
+            (false, 0..60) => "just now".to_owned(),
+            (false, _) => format!("{} ago", short(ago, false)),
+        }
+    }
+
     /// Whole seconds from `self` until `later`; 0 when it is not later.
     pub fn seconds_until(self, later: Self) -> u64 {
         u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0) / 1000
@@ -87,6 +98,26 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
+/// So near its seconds are counted.
+const NEAR_S: u64 = 600;
+
+/// A duration in one or two units: `2 d 3 h`, `2 h 5 min`, `12 d`; with seconds only where they count.
+fn short(seconds: u64, near: bool) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    let [first, second] = match (days, hours, minutes) {
+        (10.., ..) => [(days, "d"), (0, "")],
+        (1.., ..) => [(days, "d"), (hours, "h")],
+        (_, 1.., _) => [(hours, "h"), (minutes, "min")],
+        (_, _, 1..) if near => [(minutes, "min"), (seconds % 60, "s")],
+        (_, _, 1..) => [(minutes, "min"), (0, "")],
+        _ => [(seconds, "s"), (0, "")],
+    };
+    match second {
+        (0, _) => format!("{} {}", first.0, first.1),
+        _ => format!("{} {} {} {}", first.0, first.1, second.0, second.1),
+    }
+}
+
 /// A duration in words, in its two largest units: `2 days 3 hours`.
 pub fn span(seconds: u64) -> String {
     const UNITS: [(&str, u64); 4] =
@@ -121,6 +152,30 @@ mod tests {
     fn a_moment_beyond_the_year_9999_survives_too() {
         let at = Timestamp::from_millis(i64::MAX);
         assert_eq!(at.to_string().parse::<Timestamp>().unwrap(), at);
+    }
+
+    #[test]
+    fn how_far_a_moment_is_away_is_said_in_short() {
+        let now = Timestamp::from_secs(1_795_000_000);
+        for (seconds, said) in [
+            (40, "in 40 s"),
+            (60, "in 1 min"),
+            (299, "in 4 min 59 s"),
+            (600, "in 10 min"),
+            (659, "in 10 min"),
+            (7500, "in 2 h 5 min"),
+            (7230, "in 2 h"),
+            (93_600, "in 1 d 2 h"),
+            (11 * 86_400 + 3600, "in 11 d"),
+        ] {
+            assert_eq!(now.plus_s(seconds).away(now), said);
+        }
+        for (seconds, said) in
+            [(0, "just now"), (59, "just now"), (119, "1 min ago"), (3720, "1 h 2 min ago")]
+        {
+            assert_eq!(now.minus_s(seconds).away(now), said);
+        }
+        assert_eq!(now.plus_millis(1).away(now), "in 0 s");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
+use crate::app::look::Overview;
 use crate::db::terms::Resource;
 use crate::domain::ledger::Account;
 use crate::domain::time::Timestamp;
@@ -24,6 +25,8 @@ pub struct Kept {
     pub offered: Fresh<Vec<Resource>>,
     /// Accounts by resource.
     pub accounts: Fresh<Accounts>,
+    /// What operators see first, and the last that one of them had done.
+    pub overview: Fresh<(u64, Overview)>,
 }
 
 /// What was computed last, by name, and when.

@@ -15,9 +15,10 @@ use super::json::Path;
 use super::{HttpState, Problem};
 use crate::app::{Code, Refusal};
 use crate::config::Brand;
-use crate::domain::bearer::sha256_hex;
+use crate::domain::bearer::{sha256_base64, sha256_hex};
 
 const STYLE: &str = include_str!("../../templates/static/style.css");
+const DOOR: &str = include_str!("../../templates/static/door.css");
 const ICON: &str = include_str!("../../templates/static/icon.svg");
 const SCRIPTS: [(&str, &str); 3] = [
     ("page.js", include_str!("../../templates/static/page.js")),
@@ -48,17 +49,25 @@ pub struct Look {
     pub footer: Option<String>,
     /// Whom to ask: what to show, and where it leads.
     pub contact: Option<(String, String)>,
+    /// The style of the gate's own page, and the policy that allows it and nothing else.
+    pub door: (String, String),
     assets: Vec<Asset>,
 }
 
 impl Look {
     /// Of a brand.
     pub fn new(brand: &Brand) -> Self {
-        let style = format!(
-            "{STYLE}:root{{--accent:{}}}@media (prefers-color-scheme:dark){{:root{{--accent:{}}}}}\n\
-             @media print{{:root{{--accent:#000}}}}\n",
+        let accents = format!(
+            ":root{{--accent:{}}}@media (prefers-color-scheme:dark){{:root{{--accent:{}}}}}\n",
             brand.accent,
             brand.accent_at_night()
+        );
+        let style = format!("{STYLE}{accents}@media print{{:root{{--accent:#000}}}}\n");
+        let door = format!("{DOOR}{accents}");
+        let door_policy = format!(
+            "default-src 'none'; style-src 'sha256-{}'; form-action 'none'; base-uri 'none'; \
+             frame-ancestors 'none'",
+            sha256_base64(door.as_bytes())
         );
         let mut assets = vec![asset("style.css", "text/css; charset=utf-8", style.into())];
         for (name, text) in SCRIPTS {
@@ -82,6 +91,7 @@ impl Look {
             icon: icon_path,
             footer: brand.footer.clone(),
             contact: brand.contact.clone().zip(brand.contact_url()),
+            door: (door, door_policy),
             assets,
         }
     }

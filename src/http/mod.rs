@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::app::AppError;
-use crate::app::look::{self as looking, Overview};
+use crate::app::look::{self as looking, NodeView, Overview};
 use crate::app::readiness::ReadinessReceiver;
 use crate::app::rescan::RescanHandle;
 use crate::app::settle::Ground;
@@ -97,6 +97,9 @@ pub struct HttpState {
     pub metrics: Option<metrics_exporter_prometheus::PrometheusHandle>,
 }
 
+/// How long an overview is good for while no operator does anything, in milliseconds.
+const OVERVIEW_KEPT_MS: i64 = 5000;
+
 impl HttpState {
     /// What views depend on.
     pub fn scene(&self) -> Scene<'_> {
@@ -118,15 +121,24 @@ impl HttpState {
         Arc::new(shop)
     }
 
-    /// What an operator sees first.
+    /// What an operator sees first: up to 5 seconds old, but for what operators did themselves and
+    /// for the node.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn overview(&self) -> Result<Overview, AppError> {
         let readiness = self.readiness.borrow().clone();
         let wallet = self.wallet.borrow().clone();
-        let (now, issuing) = (self.clock.now(), self.shop.keychain_id);
-        looking::overview(&self.db, now, issuing, (&readiness, &wallet)).await
+        let now = self.clock.now();
+        let done = looking::last_done(&self.db).await?;
+        let compute = async {
+            let node = (&readiness, &wallet);
+            let seen = looking::overview(&self.db, now, self.shop.keychain_id, node).await?;
+            Ok::<_, AppError>((done, seen))
+        };
+        let when = (now, OVERVIEW_KEPT_MS);
+        let (_, seen) = self.kept.overview.get("", when, |kept| kept.0 == done, compute).await?;
+        Ok(Overview { node: NodeView::new(&readiness, &wallet), ..seen })
     }
 
     /// What settling depends on.

@@ -197,6 +197,7 @@ impl Tail {
             // At the first look, too: whoever follows may have read it before.
             if self.offers.get(id) != Some(offer) {
                 self.live.inner.topics.nudge(&Subject::resource(id));
+                self.live.inner.topics.nudge(&Subject::offer(id));
             }
         }
         self.offers = offers;

@@ -24,6 +24,11 @@ impl Subject {
         Self(format!("resource {id}"))
     }
 
+    /// What the operator says of a resource: its terms, a pause, its end. Not what is free of it.
+    pub fn offer(id: &str) -> Self {
+        Self(format!("offer {id}"))
+    }
+
     /// Everything that `event` is about.
     pub fn of(event: &Event) -> Vec<Self> {
         let named = ["lease", "invoice", "payment"];

@@ -1,6 +1,6 @@
 // Keeps a page as things are: when the server says (SSE) that its object has changed, the page is
-// fetched again and its parts marked data-live are put in, unless somebody is typing there. Without
-// this script the page refreshes by itself where something is to be expected.
+// fetched again from data-page and its parts marked data-live are put in, unless somebody types or
+// has typed there. Without this script the page refreshes by itself where something is to be expected.
 "use strict";
 (function () {
   var page = document.querySelector("[data-events]");
@@ -16,11 +16,20 @@
     return part.contains(focus) && focus.matches("input, select, textarea");
   }
 
+  // Something is in its form that the server does not know, or has refused.
+  function typed(part) {
+    return Array.from(part.querySelectorAll("input, select, textarea")).some(function (field) {
+      return field.hasAttribute("aria-invalid") || (field.options
+        ? Array.from(field.options).some(function (one) { return one.selected !== one.defaultSelected; })
+        : field.value !== field.defaultValue);
+    });
+  }
+
   function put(text) {
     var next = new DOMParser().parseFromString(text, "text/html");
     document.querySelectorAll("[data-live]").forEach(function (part) {
       var fresh = next.getElementById(part.id);
-      if (!fresh || typing(part)) return;
+      if (!fresh || typing(part) || (typed(part) && fresh.querySelector("form"))) return;
       leasehold.dress(fresh);
       if (fresh.innerHTML === part.innerHTML) return;
       var focus = part.contains(document.activeElement) ? document.activeElement : null;
@@ -35,14 +44,19 @@
       if (same) same.focus();
     });
     document.title = next.title;
+    if (leasehold.changed) leasehold.changed();
   }
 
   // One at a time; what changes meanwhile is fetched once more.
   leasehold.refresh = function () {
     if (running) { again = true; return; }
     running = true;
-    fetch(location.pathname + location.search, { cache: "no-store" })
-      .then(function (answer) { return answer.ok ? answer.text() : Promise.reject(); })
+    fetch(page.dataset.page, { cache: "no-store" })
+      .then(function (answer) {
+        // It is gone: what is said there now says so.
+        if (answer.status === 404) location.replace(page.dataset.page);
+        return answer.ok ? answer.text() : Promise.reject();
+      })
       .then(function (text) { late = 1000; put(text); })
       .catch(function () {
         late = Math.min(late * 2, 60000);

@@ -1,6 +1,6 @@
 // Makes a page nicer; every page is complete without it. Times in the reader's own zone (UTC stays
-// in the title), countdowns, copy buttons, forms that are sent once. live.js runs it again on what
-// it puts in. Keeps nothing, sends nothing.
+// in the title), how far away they are from now on, copy buttons, forms that are sent once. live.js
+// runs it again on what it puts in. Keeps nothing, sends nothing.
 "use strict";
 var leasehold = {};
 (function () {
@@ -22,23 +22,46 @@ var leasehold = {};
     return parts.filter(Boolean).join(" ") || "0 seconds";
   };
 
+  // How far away a moment is, as the server says it (Timestamp::away).
+  leasehold.away = function (ms) {
+    var s = Math.floor(Math.abs(ms) / 1000);
+    if (ms <= 0 && s < 60) return "just now";
+    var d = Math.floor(s / 86400), h = Math.floor(s / 3600) % 24, m = Math.floor(s / 60) % 60;
+    var near = ms > 0 && s < 600;
+    var said = d >= 10 ? [d, "d"] : d ? [d, "d", h, "h"] : h ? [h, "h", m, "min"]
+      : m ? [m, "min", near ? s % 60 : 0, "s"] : [s, "s"];
+    var text = said.slice(0, said[2] ? 4 : 2).join(" ");
+    return ms > 0 ? "in " + text : text + " ago";
+  };
+
   // The moments for which the page was fetched again: once each, however long it shows them.
   var over = {};
+  // Moments that were still to come.
+  var coming = {};
 
-  function tick() {
-    each(document, "[data-until]", function (place) {
-      var left = Math.floor((Number(place.dataset.until) - Date.now() + ahead) / 1000);
-      if (left < 0) {
-        if (leasehold.refresh && !over[place.dataset.until]) {
-          over[place.dataset.until] = true;
-          leasehold.refresh();
-        }
-        left = 0;
-      }
-      // Near the end only, where it says so.
-      if (place.dataset.within) place.hidden = left > Number(place.dataset.within) || left === 0;
+  function passed(moment) {
+    if (!leasehold.refresh || over[moment]) return;
+    over[moment] = true;
+    leasehold.refresh();
+  }
+
+  function say(place, text) { if (place.textContent !== text) place.textContent = text; }
+
+  function tick(root) {
+    var now = Date.now() - ahead;
+    each(root, "[data-at]", function (place) {
+      var moment = place.dataset.at;
+      var away = Number(moment) - now;
+      if (away > 0) coming[moment] = true;
+      else if (coming[moment]) passed(moment);
+      say(place, "(" + leasehold.away(away) + ")");
+    });
+    each(root, "[data-until]", function (place) {
+      var left = Math.floor((Number(place.dataset.until) - now) / 1000);
+      if (left < 0) passed(place.dataset.until);
+      left = Math.max(left, 0);
       if (place.tagName === "PROGRESS") place.value = left;
-      else (place.querySelector(".left") || place).textContent = leasehold.span(left);
+      else say(place.querySelector(".left") || place, leasehold.span(left));
     });
   }
 
@@ -62,10 +85,10 @@ var leasehold = {};
   leasehold.dress = function (root) {
     each(root, "time[datetime]", function (time) {
       var at = new Date(time.getAttribute("datetime"));
-      if (!isNaN(at)) time.textContent = zone.format(at);
+      if (!isNaN(at)) say(time, zone.format(at));
     });
     each(root, "button[data-copy]", function (button) { button.hidden = false; });
-    tick();
+    tick(root);
   };
 
   document.addEventListener("click", function (event) {
@@ -89,5 +112,5 @@ var leasehold = {};
   });
   each(document, "button[data-print]", function (button) { button.hidden = false; });
   leasehold.dress(document);
-  setInterval(tick, 1000);
+  setInterval(function () { tick(document); }, 1000);
 })();

@@ -39,12 +39,15 @@
       .then(function (text) {
         if (asked !== last) return;
         var fresh = new DOMParser().parseFromString(text, "text/html").getElementById("quote");
+        if (fresh.innerHTML === quote.innerHTML) return;
         quote.replaceChildren.apply(quote, Array.from(fresh.childNodes));
       })
       // No price is better than that of something else.
       .catch(function () { if (asked === last) quote.replaceChildren(); });
   }
   var timer;
+  // The price may be another when the offer has changed.
+  leasehold.changed = price;
   function soon() { clearTimeout(timer); timer = setTimeout(price, 200); }
 
   slider.max = steps.length - 1;

@@ -39,6 +39,38 @@ fn leases(shop: &Shop) -> usize {
 }
 
 #[test]
+fn a_customer_is_told_what_it_costs_to_keep_a_shared_resource_up() {
+    once(|shop| {
+        let file = shop.folder().join("catalog.toml");
+        let catalog = std::fs::read_to_string(file).expect("it is there");
+        let cost = "access = \"shared\"\nrunning_cost = { sat = 20, per = \"1h\" }";
+        shop.stop();
+        shop.write_catalog(&catalog.replace("access = \"shared\"", cost));
+        shop.start();
+        let told = |resource: &str| {
+            let words = ["--json", "rent", resource, "2h", "--server", shop.url()];
+            let mut child = shop
+                .command(&words)
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("the built program starts");
+            let lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+            let told: Vec<String> = lines
+                .map(|line| line.expect("text"))
+                .take_while(|line| !line.starts_with("waiting for"))
+                .collect();
+            child.kill().expect("it waits for money");
+            child.wait().expect("it is our child");
+            told
+        };
+        let upkeep = |lines: Vec<String>| lines.iter().any(|line| line == "upkeep  20 sat an hour");
+        assert!(upkeep(told("shared")));
+        assert!(!upkeep(told("box")));
+    });
+}
+
+#[test]
 fn an_answer_that_is_lost_is_asked_for_again_and_the_lease_is_made_once() {
     once(|shop| {
         let proxy = Cut::before(shop.url(), "POST /v1/leases ", 2);

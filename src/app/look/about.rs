@@ -185,16 +185,15 @@ pub struct KeychainView {
 ///
 /// # Errors
 /// Those of the database.
-pub async fn keychains(db: &Db, issuing: u32) -> Result<Vec<KeychainView>, AppError> {
-    let mut conn = db.read().await?;
+pub async fn keychains(conn: &mut Conn, issuing: u32) -> Result<Vec<KeychainView>, DbError> {
     let mut views = Vec::new();
-    for row in db::keychain::list(&mut conn).await? {
+    for row in db::keychain::list(conn).await? {
         views.push(KeychainView {
             keychain: row.id,
             issues: row.id == issuing,
             next_index: row.next_index,
             highest_paid_index: row.highest_seen,
-            gap_limit: db::keychain::gap(&mut conn, row.id).await?,
+            gap_limit: db::keychain::gap(conn, row.id).await?,
             first_unused: row.first_unused(),
             wallet: wallet_name(&row.identity),
             descriptor: row.descriptor,

@@ -174,6 +174,15 @@ pub async fn audit_log(db: &Db, subject: Option<&str>, part: &Part) -> Found<Act
     Ok(part.listing(rows, |row| row.id.to_string()))
 }
 
+/// The number of the last that an operator did; 0 before the first.
+///
+/// # Errors
+/// Those of the database.
+pub async fn last_done(db: &Db) -> Result<u64, AppError> {
+    let newest = db::audit_log::newest(&mut db.read().await?, "", None, 1).await?;
+    Ok(newest.first().map_or(0, |action| action.id))
+}
+
 /// The event log backwards, for people. Programs read it forwards, by number.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 //! API and the pages show the same; both ask here, and neither the database.
 
 mod about;
+mod days;
 mod lists;
 mod overview;
 mod search;
@@ -14,6 +15,7 @@ use crate::domain::time::Timestamp;
 use super::{AppError, Code, Refusal};
 
 pub use about::*;
+pub use days::{DAYS, Day, Used, UsedDay};
 pub use lists::*;
 pub use overview::*;
 pub use search::*;

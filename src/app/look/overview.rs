@@ -9,35 +9,15 @@ use crate::app::readiness::{NodeNow, Readiness};
 use crate::app::wallet_state::WalletState;
 use crate::app::{AppError, read};
 use crate::db::{self, Backend, Conn, Db, DbError};
-use crate::domain::lease::snapshot::LeaseState;
-use crate::domain::ledger::Account;
 use crate::domain::time::Timestamp;
 use crate::domain::webhook::EndpointState;
 
+use super::days::{Day, Used, look_back};
 use super::keychains;
 
-/// So many days are looked back, today included.
-pub const DAYS: i64 = 30;
-const DAY_MS: i64 = 86_400_000;
-const MINUTES: i64 = 1440;
 /// Leases that end within a day are shown, and so many of a kind.
 const SOON_S: u64 = 86_400;
 const MOST: u32 = 20;
-
-/// A day of UTC.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Day {
-    /// `2026-11-25`.
-    pub day: String,
-    /// What came in and counts, less what a reversal took back.
-    pub received_sat: i64,
-    /// What became earned: booked when a lease changes or ends. What elapsed since then is today's.
-    pub earned_sat: i64,
-    /// The most leases that ran at a time, by the minute.
-    pub most_running: i64,
-    /// How many ran at its end; now, for today.
-    pub running: i64,
-}
 
 /// A lease that ends soon.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -133,6 +113,8 @@ pub struct Overview {
     pub at: Timestamp,
     /// The last 30 days, oldest first.
     pub days: Vec<Day>,
+    /// The last 30 days of each resource.
+    pub resources: Vec<Used>,
     /// Where the money is, as of `GET /v1/resources/{id}/accounts`, of all resources.
     #[schema(value_type = Object)]
     pub money: Value,
@@ -161,7 +143,8 @@ pub struct Overview {
     pub gaps: Vec<Gap>,
 }
 
-/// What there is to see first.
+/// What there is to see first, all as of one moment. It folds every lease that moved in 30 days:
+/// keep it for a while.
 ///
 /// # Errors
 /// Those of the database.
@@ -171,14 +154,14 @@ pub async fn overview(
     issuing: u32,
     (readiness, wallet): (&Readiness, &WalletState),
 ) -> Result<Overview, AppError> {
-    let money = read::money(db, None, now).await?;
-    let gaps = keychains(db, issuing).await?.into_iter().map(|view| Gap {
+    let mut conn = db.snapshot().await?;
+    let (days, resources) = look_back(&mut conn, now).await?;
+    let gaps = keychains(&mut conn, issuing).await?.into_iter().map(|view| Gap {
         keychain: view.keychain,
         issues: view.issues,
         next_index: view.next_index,
         gap_limit: view.gap_limit,
     });
-    let mut conn = db.read().await?;
     let by_state = db::lease::count_by_state(&mut conn).await?;
     let ending = db::lease::list_ending(&mut conn, now.plus_s(SOON_S), MOST).await?;
     let ending = ending.into_iter().map(|row| Ending {
@@ -188,23 +171,21 @@ pub async fn overview(
         unit: row.unit,
     });
     let payouts = db::payout::sums(&mut conn).await?;
-    let disabled = db::webhook::in_state(&mut conn, EndpointState::Disabled).await?;
+    let owed = |(state, count, amount_sat)| Owed { state, count, amount_sat };
     Ok(Overview {
         at: now,
-        days: days(&mut conn, now, &by_state, money.accrued_sat).await?,
-        money: money.sums.iter().map(|(name, sat)| (*name, *sat)).collect(),
+        days,
+        resources,
+        money: read::money(&mut conn, None, now).await?.into_iter().collect(),
         leases: by_state.iter().map(|(state, n)| (state.as_str(), *n)).collect(),
         ending_soon: ending.collect(),
         actions_waiting: db::action::depth(&mut conn).await?.0,
         actions_failed: db::action::count_failed(&mut conn).await?,
         failing: failing(&mut conn).await?,
-        payouts: payouts
-            .into_iter()
-            .map(|(state, count, amount_sat)| Owed { state, count, amount_sat })
-            .collect(),
+        payouts: payouts.into_iter().map(owed).collect(),
         deliveries_pending: db::delivery::pending(&mut conn, None).await?,
-        webhooks_disabled: disabled.len(),
-        node: node(readiness, wallet),
+        webhooks_disabled: db::webhook::in_state(&mut conn, EndpointState::Disabled).await?.len(),
+        node: NodeView::new(readiness, wallet),
         database: DatabaseView {
             kind: match db.backend() {
                 Backend::Sqlite => "sqlite",
@@ -229,64 +210,25 @@ async fn failing(conn: &mut Conn) -> Result<Vec<Failing>, DbError> {
     Ok(rows.into_iter().map(show).collect())
 }
 
-fn node(readiness: &Readiness, wallet: &WalletState) -> NodeView {
-    let (state, detail) = match &readiness.node {
-        NodeNow::CatchingUp => ("catching_up", None),
-        NodeNow::Recovering => ("recovering", None),
-        NodeNow::Trusted => ("trusted", None),
-        NodeNow::Doubted(why) => ("doubted", Some(why.clone())),
-        NodeNow::Failing(why) => ("failing", Some(why.clone())),
-    };
-    NodeView {
-        state,
-        detail,
-        version: readiness.node_version.clone(),
-        height: readiness.height(),
-        tip_lag: readiness.lag,
-        followed_at: readiness.followed_at,
-        wallet: wallet.as_str(),
-        wallet_detail: wallet.detail(),
-    }
-}
-
-/// How many leases run, backwards from now: what runs now is known, and who came and went.
-async fn days(
-    conn: &mut Conn,
-    now: Timestamp,
-    by_state: &[(LeaseState, u64)],
-    accrued_sat: i64,
-) -> Result<Vec<Day>, DbError> {
-    let today = now.millis().div_euclid(DAY_MS);
-    let first = today - (DAYS - 1);
-    let since = Timestamp::from_millis(first * DAY_MS);
-    let received = db::days::booked(conn, Account::Received, since).await?;
-    let earned = db::days::booked(conn, Account::Earned, since).await?;
-    let changes = db::days::begun_less_ended(conn, since).await?;
-    let of = |sums: &[(i64, i64)], place: i64| {
-        let found = sums.iter().find(|(found, _)| *found == place);
-        found.map_or(0, |(_, sum)| *sum)
-    };
-    let idle = [LeaseState::Unfunded, LeaseState::Ended];
-    let runs = by_state.iter().filter(|(state, _)| !idle.contains(state));
-    let mut running = i64::try_from(runs.map(|(_, n)| n).sum::<u64>()).unwrap_or(i64::MAX);
-    let mut days = Vec::new();
-    for day in (first..=today).rev() {
-        let at_end = running;
-        let mut most = running;
-        let within = |(minute, _): &&(i64, i64)| minute.div_euclid(MINUTES) == day;
-        for (_, more) in changes.iter().rev().filter(within) {
-            running -= more;
-            most = most.max(running);
+impl NodeView {
+    /// From what is known of it now.
+    pub fn new(readiness: &Readiness, wallet: &WalletState) -> Self {
+        let (state, detail) = match &readiness.node {
+            NodeNow::CatchingUp => ("catching_up", None),
+            NodeNow::Recovering => ("recovering", None),
+            NodeNow::Trusted => ("trusted", None),
+            NodeNow::Doubted(why) => ("doubted", Some(why.clone())),
+            NodeNow::Failing(why) => ("failing", Some(why.clone())),
+        };
+        Self {
+            state,
+            detail,
+            version: readiness.node_version.clone(),
+            height: readiness.height(),
+            tip_lag: readiness.lag,
+            followed_at: readiness.followed_at,
+            wallet: wallet.as_str(),
+            wallet_detail: wallet.detail(),
         }
-        let accrued = if day == today { accrued_sat } else { 0 };
-        days.push(Day {
-            day: Timestamp::from_millis(day * DAY_MS).to_string()[..10].to_owned(),
-            received_sat: of(&received, day),
-            earned_sat: accrued - of(&earned, day),
-            most_running: most,
-            running: at_end,
-        });
     }
-    days.reverse();
-    Ok(days)
 }

@@ -11,7 +11,7 @@ use super::super::payment::Counted;
 use super::super::price::{Price, Run};
 use super::super::resource::{Terms, TermsHistory};
 use super::super::time::Timestamp;
-use super::{Buys, Credit, EndReason, Entry, Facts, What};
+use super::{Buys, Credit, EndReason, Entry, Facts, Lease, What};
 
 /// The part of a life that a lease is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -183,6 +183,12 @@ impl Standing {
         };
         standing.keep_terms(terms_version, terms);
         standing
+    }
+
+    /// The same of `lease`; `None` without the terms of its first generation.
+    pub fn unfunded(lease: &Lease, terms: &TermsHistory) -> Option<Self> {
+        let first = terms.version(lease.terms_version)?;
+        Some(Self::new(lease.created_at, lease.terms_version, &first.terms))
     }
 
     fn keep_terms(&mut self, version: u32, terms: &Terms) {
@@ -491,9 +497,7 @@ pub(crate) fn total_s(lots: &[Lot]) -> u64 {
 
 /// Folds all entries of a lease.
 pub fn fold(facts: &Facts) -> Option<Standing> {
-    let first = facts.terms.version(facts.lease.terms_version)?;
-    let mut standing =
-        Standing::new(facts.lease.created_at, facts.lease.terms_version, &first.terms);
+    let mut standing = Standing::unfunded(&facts.lease, &facts.terms)?;
     for entry in &facts.entries {
         standing.apply(entry, &facts.terms);
     }

@@ -1,9 +1,10 @@
 //! A lease: the right to use a resource, as a fold over its credits and actions.
-//! `fold` says where it stands, `advance` says which new facts are due, `difference` says what
-//! to tell the world. None of them asks what time it is.
+//! `fold` says where it stands, `course` where it stood, `advance` says which new facts are due,
+//! `difference` says what to tell the world. None of them asks what time it is.
 
 pub mod advance;
 pub mod books;
+pub mod course;
 pub mod difference;
 pub mod fold;
 pub mod prospects;

@@ -11,9 +11,10 @@ use proptest::test_runner::{Config, RngAlgorithm, RngSeed};
 use self::schedule::{Play, ops, setups};
 use self::server::Record;
 use super::event::EventKind;
+use super::lease::course::course;
 use super::lease::fold::{Phase, Standing, fold};
 use super::lease::tests::check;
-use super::lease::{Buys, What};
+use super::lease::{Buys, Facts, What};
 use super::payment::Counted;
 use super::time::Timestamp;
 
@@ -77,8 +78,32 @@ fn ever_bought_s(record: &Record) -> u64 {
     record.standing.credits.iter().filter(time).map(|line| line.seconds).sum()
 }
 
+/// What it earned by any moment is what its entries until then say; in the end, what is booked.
+fn assert_course(record: &Record) {
+    let Facts { lease, terms, entries, .. } = &record.facts;
+    let end = record.standing.last_at.plus_s(3600);
+    let eighth = (end.millis() - lease.created_at.millis()) / 8;
+    let mark = |n: i64| lease.created_at.plus_millis(n * eighth);
+    let marks: Vec<Timestamp> = (0..8).map(mark).chain([end]).collect();
+    let went = course(lease, terms, entries, &marks).unwrap();
+    for (mark, earned_sat) in marks.iter().zip(&went.earned_sat) {
+        let mut standing = Standing::unfunded(lease, terms).unwrap();
+        let until = entries.iter().filter(|entry| entry.moment_at <= *mark);
+        until.for_each(|entry| standing.apply(entry, terms));
+        assert_eq!(standing.books(*mark).earned_sat, *earned_sat, "{mark}: {record:#?}");
+    }
+    let booked = record.standing.books(end).earned_sat;
+    assert_eq!(went.earned_sat.last(), Some(&booked));
+    assert_eq!(went.tenures.len(), record.standing.generation as usize);
+    let runs = matches!(record.standing.phase, Phase::Provisioning | Phase::Live);
+    let open = went.tenures.iter().filter(|tenure| tenure.until.is_none()).count();
+    assert_eq!(open, usize::from(runs), "{went:?}");
+    assert!(went.tenures.windows(2).all(|pair| pair[0].until.unwrap() <= pair[1].from));
+}
+
 /// What holds of every record at any time.
 fn assert_sound(record: &Record) {
+    assert_course(record);
     let replayed = fold(&record.facts).unwrap();
     let written = [&replayed, &record.standing].map(|it| serde_json::to_vec(it).unwrap());
     assert_eq!(written[0], written[1], "replayed, the facts give other bytes: {record:#?}");

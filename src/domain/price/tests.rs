@@ -66,3 +66,17 @@ proptest! {
         prop_assert!(value_sat([(price.seconds(amount), price)]) <= amount);
     }
 }
+
+#[test]
+fn a_cost_is_said_as_people_say_it() {
+    let said = [(20, 3600), (30_000, 30 * 86_400), (5, 7200), (1, 86_400), (9, 7 * 86_400)]
+        .map(|(sat, per_s)| Price { sat, per_s }.words());
+    let wanted = [
+        "20 sat an hour",
+        "30,000 sat a month",
+        "5 sat every 2 hours",
+        "1 sat a day",
+        "9 sat a week",
+    ];
+    assert_eq!(said, wanted);
+}

@@ -108,7 +108,8 @@ struct EnterQuery {
 
 #[derive(Template)]
 #[template(path = "enter.html")]
-struct NotLetIn {
+struct NotLetIn<'a> {
+    style: &'a str,
     resource: String,
     checkout: String,
 }
@@ -147,7 +148,7 @@ async fn enter(
     let known = item.look(&mut state.db.read().await?).await?;
     let code = if known { state.db.write(item).await? } else { None };
     let Some(code) = code else {
-        return not_let_in(checkout(&state, &resource, query.to.as_deref()), resource);
+        return not_let_in(&state, checkout(&state, &resource, query.to.as_deref()), resource);
     };
     let whose = Whose { lease: code.lease, generation: code.generation, rotations: code.rotations };
     let session = Session::new(whose, &resource, now, random_128());
@@ -159,8 +160,13 @@ async fn enter(
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to(to)).into_response())
 }
 
-fn not_let_in(checkout: String, resource: String) -> Result<Response, Problem> {
-    let page = NotLetIn { resource, checkout }.render().map_err(|_| Problem::internal())?;
-    let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"leasehold\"")];
-    Ok((StatusCode::UNAUTHORIZED, challenge, Html(page)).into_response())
+/// No file of ours is reached under the guarded host: the style stands in the page.
+fn not_let_in(state: &HttpState, checkout: String, resource: String) -> Result<Response, Problem> {
+    let (style, policy) = &state.look.door;
+    let page = NotLetIn { style, resource, checkout }.render().map_err(|_| Problem::internal())?;
+    let headers = [
+        (header::WWW_AUTHENTICATE, "Bearer realm=\"leasehold\""),
+        (header::CONTENT_SECURITY_POLICY, policy),
+    ];
+    Ok((StatusCode::UNAUTHORIZED, headers, Html(page)).into_response())
 }

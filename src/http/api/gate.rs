@@ -226,7 +226,7 @@ async fn payment_required(
             Authorization: Bearer",
         code: "payment_required",
         resource: resource.to_owned(),
-        price: PriceView { sat: terms.price.sat, per_s: terms.price.per_s },
+        price: terms.price.into(),
         min_duration_s: terms.min_duration_s,
         max_duration_s: terms.max_duration_s,
         links: PaymentLinks {

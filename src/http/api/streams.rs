@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::app::{AppError, read, view};
+use crate::app::{AppError, held, read, view};
 use crate::db;
 use crate::domain::lease::snapshot::LeaseState;
 use crate::domain::payment::PaymentState;
@@ -52,8 +52,8 @@ pub struct SentEvent {
 /// What is shown.
 #[derive(Clone, Debug)]
 enum Shown {
-    Invoice { id: String, lease: String },
-    Lease { id: String },
+    Invoice { id: String, lease: String, resource: String },
+    Lease { id: String, resource: String },
     Resource { id: String },
 }
 
@@ -64,14 +64,35 @@ struct Picture {
     json: String,
     /// The next block changes it: it shows confirmations.
     blocks_matter: bool,
-    /// What else decides about it: whether an invoice's lease is over.
-    beside: Option<LeaseState>,
+    /// What else decides about it.
+    beside: Beside,
+}
+
+/// What decides about an invoice and a lease besides them.
+#[derive(Debug, Default, Hash)]
+struct Beside {
+    /// Whether an invoice's lease is over.
+    lease: Option<LeaseState>,
+    /// Whether the resource takes no money: paused, retired. Changes without an event.
+    shut: (bool, bool),
+}
+
+impl Beside {
+    async fn of(state: &HttpState, lease: Option<LeaseState>, id: &str) -> Result<Self, AppError> {
+        let found = held::resource(&state.db, id).await?;
+        let shut = found.map(|it| (it.paused_at.is_some(), it.retired_at.is_some()));
+        Ok(Self { lease, shut: shut.unwrap_or_default() })
+    }
+
+    fn is_shut(&self) -> bool {
+        self.shut != (false, false)
+    }
 }
 
 impl Picture {
     fn hash(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (&self.json, self.beside).hash(&mut hasher);
+        (&self.json, &self.beside).hash(&mut hasher);
         hasher.finish()
     }
 }
@@ -82,8 +103,18 @@ impl Shown {
     fn subject(&self) -> Subject {
         match self {
             Self::Invoice { lease, .. } => Subject::id(lease),
-            Self::Lease { id } => Subject::id(id),
+            Self::Lease { id, .. } => Subject::id(id),
             Self::Resource { id } => Subject::resource(id),
+        }
+    }
+
+    /// What else to follow: whether its resource takes money.
+    fn offer(&self) -> Option<Subject> {
+        match self {
+            Self::Invoice { resource, .. } | Self::Lease { resource, .. } => {
+                Some(Subject::offer(resource))
+            }
+            Self::Resource { .. } => None,
         }
     }
 
@@ -93,22 +124,24 @@ impl Shown {
         let seq = db::event::last_seq(&mut conn).await?;
         drop(conn);
         let (json, blocks_matter, beside) = match self {
-            Self::Invoice { id, lease } => {
+            Self::Invoice { id, lease, resource } => {
                 let row = read::invoice(&state.db, id).await?;
                 let moves = |line: &db::invoice::PaymentLine| {
                     !matches!(line.state, PaymentState::Final | PaymentState::Replaced)
                 };
                 let blocks_matter = row.doc.payments.iter().any(moves);
                 let lease = read::lease(&state.db, lease).await?.doc.announced.state;
-                (text(&view::invoice(&row, &state.scene())), blocks_matter, Some(lease))
+                let beside = Beside::of(state, Some(lease), resource).await?;
+                (text(&view::invoice(&row, &state.scene())), blocks_matter, beside)
             }
-            Self::Lease { id } => {
+            Self::Lease { id, resource } => {
                 let row = read::lease(&state.db, id).await?;
-                (text(&view::lease(&row, &state.scene())), false, None)
+                let beside = Beside::of(state, None, resource).await?;
+                (text(&view::lease(&row, &state.scene())), false, beside)
             }
             Self::Resource { id } => {
                 let found = read::resources(&state.db, Some(id)).await?;
-                (text(&found.first()), false, None)
+                (text(&found.first()), false, Beside::default())
             }
         };
         Ok(Picture { seq, json, blocks_matter, beside })
@@ -118,7 +151,7 @@ impl Shown {
     async fn changed_since(&self, state: &HttpState, after: i64) -> Result<bool, AppError> {
         let lease = match self {
             Self::Invoice { lease, .. } => lease,
-            Self::Lease { id } => id,
+            Self::Lease { id, .. } => id,
             // It changes without events, too.
             Self::Resource { .. } => return Ok(true),
         };
@@ -136,6 +169,7 @@ struct Open {
     state: HttpState,
     shown: Shown,
     changes: Subscription,
+    offer: Option<Subscription>,
     tip: watch::Receiver<u32>,
     /// What was sent last, in short.
     sent: Option<u64>,
@@ -154,19 +188,29 @@ async fn open(
     let place = state.streams.open(&source)?;
     // Followed before it is read: nothing falls in between.
     let (changes, tip) = (state.live.subscribe(shown.subject()), state.live.tip());
+    let offer = shown.offer().map(|offer| state.live.subscribe(offer));
     let first = shown.picture(&state).await?;
     let known = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
     let sent = match known {
-        // A number that is still to come is from another database.
-        Some(after) if after <= first.seq && !first.blocks_matter => {
+        // A number that is still to come is from another database. What is shut may not have been.
+        Some(after) if after <= first.seq && !first.blocks_matter && !first.beside.is_shut() => {
             let changed = shown.changed_since(&state, after).await?;
             (!changed).then(|| first.hash())
         }
         _ => None,
     };
     let first = Some(first);
-    let open =
-        Open { state, shown, changes, tip, sent, blocks_matter: false, first, _place: place };
+    let open = Open {
+        state,
+        shown,
+        changes,
+        offer,
+        tip,
+        sent,
+        blocks_matter: false,
+        first,
+        _place: place,
+    };
     let stream = unfold(open, |mut open| async move {
         let shutdown = open.state.shutdown.clone();
         tokio::select! {
@@ -197,7 +241,11 @@ impl Open {
             let hash = picture.hash();
             if self.sent != Some(hash) {
                 self.sent = Some(hash);
-                return Some(Event::default().id(picture.seq.to_string()).data(picture.json));
+                // Whoever connects again with no number is shown what is: no event tells that a
+                // resource takes money again.
+                let seq = (!picture.beside.is_shut()).then_some(picture.seq);
+                let id = seq.map_or_else(String::new, |seq| seq.to_string());
+                return Some(Event::default().id(id).data(picture.json));
             }
         }
     }
@@ -208,19 +256,27 @@ impl Open {
                 std::future::pending::<()>().await;
             }
         };
+        let offer = async {
+            match &mut self.offer {
+                Some(offer) => offer.changed().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = self.changes.changed() => {}
+            () = offer => {}
             () = block => {}
         }
     }
 }
 
-/// An invoice at each change of it and of its lease's state, as a stream of server-sent events.
+/// An invoice at each change of it, of its lease's state and of whether its resource takes money, as a
+/// stream of server-sent events.
 #[utoipa::path(get, path = "/v1/invoices/{id}/events", tag = "invoices",
     params(("id" = String, Path, description = "The invoice's id"),
         ("last-event-id" = Option<String>, Header, description = "The id of the last one seen")),
     responses((status = 200, description = "The invoice now and at each change; ids are numbers \
-            of the event log", content_type = "text/event-stream", body = SentEvent),
+            of the event log, empty while the resource takes no money", content_type = "text/event-stream", body = SentEvent),
         (status = 404, description = "not_found", body = ProblemBody),
         (status = 429, description = "rate_limited: too many open streams", body = ProblemBody)))]
 async fn invoice_events(
@@ -229,16 +285,18 @@ async fn invoice_events(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let lease = read::invoice(&state.db, &id).await?.facts.lease.to_string();
-    open(state, source, Shown::Invoice { id, lease }, &headers).await
+    let row = read::invoice(&state.db, &id).await?;
+    let (lease, resource) = (row.facts.lease.to_string(), row.resource);
+    open(state, source, Shown::Invoice { id, lease, resource }, &headers).await
 }
 
-/// A lease at each change, as a stream of server-sent events.
+/// A lease at each change of it and of whether its resource takes money, as a stream of server-sent
+/// events.
 #[utoipa::path(get, path = "/v1/leases/{id}/events", tag = "leases",
     params(("id" = String, Path, description = "The lease's id"),
         ("last-event-id" = Option<String>, Header, description = "The id of the last one seen")),
     responses((status = 200, description = "The lease now and at each change; ids are numbers \
-            of the event log", content_type = "text/event-stream", body = SentEvent),
+            of the event log, empty while the resource takes no money", content_type = "text/event-stream", body = SentEvent),
         (status = 404, description = "not_found", body = ProblemBody),
         (status = 429, description = "rate_limited: too many open streams", body = ProblemBody)))]
 async fn lease_events(
@@ -247,10 +305,11 @@ async fn lease_events(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    open(state, source, Shown::Lease { id }, &headers).await
+    let resource = read::lease(&state.db, &id).await?.facts.resource;
+    open(state, source, Shown::Lease { id, resource }, &headers).await
 }
 
-/// A resource at each change, as a stream of server-sent events.
+/// A resource at each change, as a stream of server-sent events. It ends when the resource does.
 #[utoipa::path(get, path = "/v1/resources/{id}/events", tag = "resources",
     params(("id" = String, Path, description = "The resource's id"),
         ("last-event-id" = Option<String>, Header, description = "The id of the last one seen")),

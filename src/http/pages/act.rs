@@ -5,21 +5,20 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::confirm::Confirm;
-use super::cookies::must_hold;
-use super::form::{Sent, nonce};
-use super::frame::{Frame, span};
-use super::lease::held_sat;
-use super::mend::Mend;
+use super::form::Sent;
+use super::frame::Frame;
+use super::holding::Holding;
+use super::lease::{Typed, lease_page};
+use super::leasing::held_sat;
 use super::problem::Wrong;
+use super::render;
 use super::request::{refund_address, seconds, to_checkout};
-use super::{destination, render};
 use crate::app::act_on_lease::{ActOnLease, Action};
 use crate::app::add_invoice::{AddInvoice, Ask};
 use crate::app::change_claim::ChangeClaim;
 use crate::app::held::GoesBack;
 use crate::app::idempotent::Key;
-use crate::app::{AppError, Code, Refusal, held, read};
-use crate::domain::ids::LeaseId;
+use crate::app::{AppError, Code, held, read};
 use crate::domain::lease::snapshot::LeaseState;
 use crate::domain::payout::fee::FeePolicy;
 use crate::domain::site::escaped;
@@ -30,16 +29,12 @@ use crate::http::json::Path;
 use crate::http::source::Source;
 use crate::http::{HttpState, Problem};
 
-fn lease_id(id: &str) -> Result<LeaseId, Refusal> {
-    let unknown = || Refusal::new(Code::NotFound, format!("there is no lease {id}"));
-    LeaseId::parse(id).ok_or_else(unknown)
-}
-
 /// Asks to pay for more of a lease. Anyone may.
 pub(super) async fn more(
     State(state): State<HttpState>,
     source: Source,
     Path(id): Path<String>,
+    headers: HeaderMap,
     sent: Sent,
 ) -> Result<Response, Wrong> {
     let (once, body) = sent.once();
@@ -49,7 +44,8 @@ pub(super) async fn more(
         Err(AppError::Refused(refusal))
             if !refusal.errors.is_empty() || refusal.code == Code::IdempotencyKeyReused =>
         {
-            more_again(&state, &id, &sent, refusal).await
+            let typed = Typed { time: Some(sent.time()), refund: None, refused: Some(refusal) };
+            lease_page(&state, &id, &headers, sent.destination(), typed).await
         }
         Err(error) => Err(error.into()),
     }
@@ -65,9 +61,9 @@ async fn add(
     let item = AddInvoice {
         shop: state.shop_for(&source),
         now: state.clock.now(),
-        lease: lease_id(id)?,
+        lease: read::lease(&state.db, id).await?.facts.id,
         ask: Ask::Duration(seconds(sent)?),
-        refund_address: refund_address(state, sent)?,
+        refund_address: None,
         source: Some(source.name),
         key,
     };
@@ -75,40 +71,15 @@ async fn add(
     Ok(outcome.body["invoice"]["id"].as_str().unwrap_or_default().to_owned())
 }
 
-/// The form for more time as it was sent, with what is wrong.
-async fn more_again(
-    state: &HttpState,
-    id: &str,
-    sent: &Sent,
-    refusal: Refusal,
-) -> Result<Response, Wrong> {
-    let row = read::lease(&state.db, id).await?;
-    let most = held::terms(&state.db, &row.facts.resource).await?;
-    let most = most.map_or_else(String::new, |terms| span(terms.max_duration_s));
-    let mut page = Mend::new(state, id, "more");
-    page.title = "More time";
-    page.button = "Pay for more";
-    page.time = Some(sent.time());
-    page.refund = sent.some("refund_address").map(str::to_owned);
-    page.hidden.push(("once", nonce()));
-    let to = destination(sent.some("to").map(str::to_owned));
-    page.hidden.extend(to.map(|to| ("to", to)));
-    page.tell(refusal, &format!("More than nothing, at most {most}."));
-    Ok(render(&page))
-}
-
-/// Goes into the guarded site, to where the visitor wanted to go; needs the claim in the cookie.
+/// Goes into the guarded site, to where the visitor wanted to go.
 pub(super) async fn open(
     State(state): State<HttpState>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
+    mine: Holding,
     sent: Sent,
 ) -> Result<Response, Wrong> {
-    let row = read::lease(&state.db, &id).await?;
-    let token = must_hold(&state, &headers, &row.claim).await?;
-    let claim = held::claim(&state.db, &token).await?.ok_or_else(Problem::internal)?;
-    let mut url = make_code(&state, &row, &claim).await?.url;
-    if let Some(to) = destination(sent.some("to").map(str::to_owned)) {
+    let claim = held::claim(&state.db, &mine.token).await?.ok_or_else(Problem::internal)?;
+    let mut url = make_code(&state, &mine.lease, &claim).await?.url;
+    if let Some(to) = sent.destination() {
         url.push_str(&format!("&to={}", escaped(&to)));
     }
     Ok(Redirect::to(&url).into_response())
@@ -117,19 +88,16 @@ pub(super) async fn open(
 /// Says what would go back, and asks.
 pub(super) async fn ask_give_back(
     State(state): State<HttpState>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
+    mine: Holding,
 ) -> Result<Response, Wrong> {
-    let row = read::lease(&state.db, &id).await?;
-    let token = must_hold(&state, &headers, &row.claim).await?;
-    let frame = Frame::new(&state);
-    let back = format!("/leases/{id}");
+    let (frame, back) = (Frame::new(&state), mine.page());
+    let row = &mine.lease;
     let now_state = row.doc.standing.at(frame.now).state;
-    if now_state == LeaseState::Ended && held_sat(&row, frame.now) == 0 {
+    if now_state == LeaseState::Ended && held_sat(row, frame.now) == 0 {
         return Ok(Redirect::to(&back).into_response());
     }
-    let goes_back = held::goes_back(&state.db, &row, frame.now).await?;
-    let claim = held::claim(&state.db, &token).await?;
+    let goes_back = held::goes_back(&state.db, row, frame.now).await?;
+    let claim = held::claim(&state.db, &mine.token).await?;
     let first = match (now_state, &row.unit) {
         (LeaseState::Ended, _) => "The lease does not start again.",
         (LeaseState::Unfunded, Some(_)) => "The lease does not begin; the unit is free for others.",
@@ -188,44 +156,35 @@ fn promise(state: &HttpState, back: &GoesBack, address: Option<String>) -> Vec<S
     words
 }
 
-/// Gives a lease back; needs the claim in the cookie.
+/// Gives a lease back.
 pub(super) async fn give_back(
     State(state): State<HttpState>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
+    mine: Holding,
 ) -> Result<Response, Wrong> {
-    let row = read::lease(&state.db, &id).await?;
-    must_hold(&state, &headers, &row.claim).await?;
-    let (lease, action) = (lease_id(&id)?, Action::Return);
+    let (lease, action) = (mine.lease.facts.id.clone(), Action::Return);
     state.db.write(ActOnLease { ground: state.ground(), lease, action, actor: None }).await?;
     state.live.caught_up().await;
-    Ok(Redirect::to(&format!("/leases/{id}")).into_response())
+    Ok(Redirect::to(&mine.page()).into_response())
 }
 
-/// Says where refunds go; needs the claim in the cookie. An empty field takes the
-/// address away.
+/// Says where refunds go. An empty field takes the address away.
 pub(super) async fn set_refund(
     State(state): State<HttpState>,
-    Path(id): Path<String>,
+    mine: Holding,
     headers: HeaderMap,
     sent: Sent,
 ) -> Result<Response, Wrong> {
-    let row = read::lease(&state.db, &id).await?;
-    must_hold(&state, &headers, &row.claim).await?;
     let change = async {
         let refund_address = Some(refund_address(&state, &sent)?);
-        let item = ChangeClaim { claim: row.claim, refund_address, payout_address: None };
-        state.db.write(item).await
+        let claim = mine.lease.claim.clone();
+        state.db.write(ChangeClaim { claim, refund_address, payout_address: None }).await
     };
     match change.await {
-        Ok(_) => Ok(Redirect::to(&format!("/leases/{id}#refund")).into_response()),
+        Ok(_) => Ok(Redirect::to(&format!("{}#refund", mine.page())).into_response()),
         Err(AppError::Refused(refusal)) if !refusal.errors.is_empty() => {
-            let mut page = Mend::new(&state, &id, "refund-address");
-            page.title = "Refund address";
-            page.button = "Refund to this address";
-            page.refund = Some(sent.text("refund_address").to_owned());
-            page.tell(refusal, "");
-            Ok(render(&page))
+            let refund = Some(sent.text("refund_address").to_owned());
+            let typed = Typed { time: None, refund, refused: Some(refusal) };
+            lease_page(&state, mine.id(), &headers, sent.destination(), typed).await
         }
         Err(error) => Err(error.into()),
     }

@@ -5,7 +5,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
 use super::checkout::title;
-use super::lease::paid_end;
+use super::leasing::paid_end;
 use super::problem::Wrong;
 use crate::app::view::{self, LeaseView};
 use crate::app::{Code, Refusal, read};

@@ -12,12 +12,14 @@ use super::cookies::claim_cookie;
 use super::field::{Field, Kind, capital};
 use super::form::{Time, wait_words};
 use super::frame::{Frame, Moment, per, span};
+use super::mistakes::Mistakes;
 use super::problem::Wrong;
 use super::{destination, render};
 use crate::app::read::{self, QuoteView, ResourceView};
 use crate::app::{AppError, held};
 use crate::domain::lease::snapshot::LeaseState;
 use crate::domain::params::DEFAULT_MAX_LENGTH;
+use crate::domain::price::Price;
 use crate::domain::resource::{Access, ParamFormat, ParamRule};
 use crate::domain::site::to_query;
 use crate::domain::uri::sat_text;
@@ -35,8 +37,12 @@ pub(super) struct Offer {
     description: String,
     price: String,
     price_sat: u64,
+    /// What it costs to keep it up, in words and in satoshis.
+    upkeep: Option<(String, u64)>,
     /// Class and words of its badge.
     free: (&'static str, String),
+    /// True while the operator takes no money for it.
+    paused: bool,
     /// When a unit may come free.
     free_at: Option<Moment>,
     shared: bool,
@@ -62,10 +68,14 @@ impl From<ResourceView> for Offer {
             }
             _ => ("good", "Free".to_owned()),
         };
+        let upkeep = view.funding.map(|funding| funding.running_cost);
         Self {
+            upkeep: upkeep
+                .map(|cost| (Price { sat: cost.sat, per_s: cost.per_s }.words(), cost.sat)),
             price_sat: view.price.sat,
             price: format!("{} / {}", sat_text(view.price.sat), per(view.price.per_s)),
             free,
+            paused: view.paused,
             free_at: stock.available_at.filter(|_| !view.paused).map(Into::into),
             shared: view.access == Access::Shared,
             least: span(view.min_duration_s.max(1)),
@@ -162,17 +172,16 @@ pub(super) struct ResourcePage {
     pub(super) offer: Offer,
     pub(super) params: Vec<Field>,
     pub(super) time: Time,
-    pub(super) time_error: Option<String>,
+    pub(super) mistakes: Mistakes,
     quote: Option<Quote>,
     pub(super) refund: String,
-    pub(super) refund_error: Option<String>,
     pub(super) keep: bool,
-    /// What is wrong with no field.
-    pub(super) problem: Option<String>,
     /// Makes this form create once, however often it is sent.
     once: String,
     /// Where in its site the visitor wants to go.
-    pub(super) to: Option<String>,
+    to: Option<String>,
+    /// `?to=…`, or nothing.
+    query: String,
     mine: Vec<Mine>,
 }
 
@@ -187,28 +196,33 @@ impl ResourcePage {
             frame: Frame::new(state),
             params,
             time,
-            time_error: None,
+            mistakes: Mistakes::default(),
             quote: None,
             refund: String::new(),
-            refund_error: None,
             keep: false,
-            problem: None,
             once: super::form::nonce(),
             to: None,
+            query: String::new(),
             mine: Vec::new(),
             offer,
         })
     }
 
+    /// Leads on to where the visitor wants to go.
+    pub(super) fn lead_to(&mut self, to: Option<String>) {
+        self.query = to_query(to.as_deref());
+        self.to = to;
+    }
+
     /// Says what the time costs, or what is wrong with it.
     pub(super) async fn price(&mut self, state: &HttpState) -> Result<(), Wrong> {
         let Some(seconds) = self.time.seconds() else {
-            self.time_error.get_or_insert(Time::WRONG.into());
+            self.mistakes.time.get_or_insert(Time::WRONG.into());
             return Ok(());
         };
         match read::quote(&state.db, &state.shop, &self.offer.id, seconds).await {
             Ok(quote) => self.quote = Some(quote.into()),
-            Err(AppError::Refused(_)) => self.time_error = Some(self.out_of_range()),
+            Err(AppError::Refused(_)) => self.mistakes.time = Some(self.out_of_range()),
             Err(error) => return Err(error.into()),
         }
         Ok(())
@@ -227,7 +241,6 @@ impl ResourcePage {
     ) -> Result<(), Wrong> {
         let Some(token) = claim_cookie(state, headers) else { return Ok(()) };
         let Some(claim) = held::claim(&state.db, &token).await? else { return Ok(()) };
-        let query = to_query(self.to.as_deref());
         let paid = |state| !matches!(state, LeaseState::Unfunded | LeaseState::Ended);
         self.mine = held::leases(&state.db, &claim.id, MOST_MINE)
             .await?
@@ -237,7 +250,7 @@ impl ResourcePage {
             .filter(|(look, _)| paid(look.state))
             .map(|(look, id)| Mine {
                 id,
-                query: query.clone(),
+                query: self.query.clone(),
                 until: look.expires_at.map(Into::into),
             })
             .collect();
@@ -260,7 +273,7 @@ pub(super) async fn resource(
     headers: HeaderMap,
 ) -> Result<Response, Wrong> {
     let mut page = ResourcePage::load(&state, &id).await?;
-    page.to = destination(asked.to);
+    page.lead_to(destination(asked.to));
     if let Some(time) = asked.time {
         page.time = Time { text: time, unit: asked.unit.unwrap_or_default() };
     }

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use super::confirm::Confirm;
 use super::cookies::{must_hold, token_for, was_shown};
 use super::form::wait_words;
-use super::frame::{Frame, Moment, span};
+use super::frame::{Frame, Moment};
 use super::paying::{Paying, PaymentWords, Shut};
 use super::problem::Wrong;
 use super::{Wanted, render};
@@ -25,15 +25,11 @@ use crate::http::json::{Path, Query};
 use crate::http::{HttpState, Problem};
 use crate::qr;
 
-/// So near its end a quote is counted down, in seconds.
-const NEAR_S: u64 = 600;
-
 #[derive(Template)]
 #[template(path = "checkout.html")]
 struct Checkout {
     frame: Frame,
     id: String,
-    seq: u64,
     headline: &'static str,
     words: String,
     notes: Vec<&'static str>,
@@ -52,9 +48,6 @@ struct Checkout {
     wait: String,
     expires: Moment,
     open: bool,
-    near: bool,
-    /// Of the quote.
-    left: String,
     title: String,
     topup: bool,
     lease: String,
@@ -115,7 +108,6 @@ pub(super) async fn checkout(
     let given_up = view.status == InvoiceStatus::Cancelled;
     let settled = view.status == InvoiceStatus::Settled;
     let frame = Frame::new(&state);
-    let left_s = frame.now.seconds_until(view.expires_at);
     let open = asks && view.status == InvoiceStatus::Open;
     Ok(render(&Checkout {
         headline,
@@ -125,19 +117,16 @@ pub(super) async fn checkout(
         counts: !settled && !given_up && shut.is_none(),
         settled,
         again: given_up || matches!(shut, Some(Shut::GivenUp | Shut::Over)),
-        closed: shut == Some(Shut::Closed),
+        closed: matches!(shut, Some(Shut::Paused | Shut::Retired)),
         pay: asks.then(|| pay(&view)).transpose()?,
         payments: paying.payments(),
         wait: wait_words(view.confirmations_required),
         expires: view.expires_at.into(),
         open,
-        near: open && left_s <= NEAR_S,
-        left: span(left_s),
         title: resource.map_or_else(|| view.resource.clone(), |found| found.terms.terms.title),
         topup: view.purpose == Purpose::Topup,
         unsaved: token.as_ref().is_some_and(|token| !was_shown(&state, &headers, token)),
         cancels: token.is_some() && asks && view.payments.is_empty(),
-        seq: view.seq,
         lease: view.lease,
         resource: view.resource,
         query: to_query(Wanted::from_query(wanted).as_deref()),

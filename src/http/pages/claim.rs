@@ -8,16 +8,16 @@ use axum::response::{IntoResponse, Redirect, Response};
 
 use super::confirm::Confirm;
 use super::cookies::{
-    claim_cookie, forget_claim, is_kept, must_hold, not_held, set_claim, set_shown, token_for,
-    unsaved, was_shown,
+    claim_cookie, forget_claim, is_kept, not_held, set_claim, set_shown, token_for, unsaved,
+    was_shown,
 };
 use super::form::Sent;
-use super::frame::{Frame, Moment, span};
+use super::frame::{Frame, Moment};
+use super::holding::Holding;
 use super::problem::Wrong;
 use super::render;
 use crate::app::change_claim::RotateClaim;
 use crate::app::{AppError, Code, held, read};
-use crate::db::lease::LeaseRow;
 use crate::domain::bearer::token_hash;
 use crate::domain::lease::snapshot::LeaseState;
 use crate::http::HttpState;
@@ -41,41 +41,37 @@ struct ClaimPage {
 /// The page from which the token is saved.
 pub(super) async fn save(
     State(state): State<HttpState>,
-    Path(id): Path<String>,
+    mine: Holding,
     headers: HeaderMap,
 ) -> Result<Response, Wrong> {
-    let row = read::lease(&state.db, &id).await?;
-    let token = must_hold(&state, &headers, &row.claim).await?;
-    let shown = was_shown(&state, &headers, &token);
-    Ok(render(&page(&state, &row, None, shown).await?))
+    let shown = was_shown(&state, &headers, &mine.token);
+    Ok(render(&page(&state, &mine, None, shown).await?))
 }
 
 /// Shows the token, once in this browser.
 pub(super) async fn show(
     State(state): State<HttpState>,
-    Path(id): Path<String>,
+    mine: Holding,
     headers: HeaderMap,
 ) -> Result<Response, Wrong> {
-    let row = read::lease(&state.db, &id).await?;
-    let token = must_hold(&state, &headers, &row.claim).await?;
-    if was_shown(&state, &headers, &token) {
-        return Ok(Redirect::to(&format!("/leases/{id}/claim")).into_response());
+    if was_shown(&state, &headers, &mine.token) {
+        return Ok(Redirect::to(&format!("{}/claim", mine.page())).into_response());
     }
-    let mut response = render(&page(&state, &row, Some(token.clone()), true).await?);
-    set_shown(&state, &mut response, &token, is_kept(&state, &headers))?;
+    let mut response = render(&page(&state, &mine, Some(mine.token.clone()), true).await?);
+    set_shown(&state, &mut response, &mine.token, is_kept(&state, &headers))?;
     Ok(response)
 }
 
 async fn page(
     state: &HttpState,
-    row: &LeaseRow,
+    mine: &Holding,
     token: Option<String>,
     shown: bool,
 ) -> Result<ClaimPage, Wrong> {
     Ok(ClaimPage {
         frame: Frame::new(state),
-        lease: row.facts.id.to_string(),
-        title: super::checkout::title(state, &row.facts.resource).await?,
+        lease: mine.id().to_owned(),
+        title: super::checkout::title(state, &mine.lease.facts.resource).await?,
         token,
         shown,
     })
@@ -84,16 +80,14 @@ async fn page(
 /// The token as a file, for who sees it: the page that shows it sends it along.
 pub(super) async fn file(
     State(state): State<HttpState>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
+    mine: Holding,
     sent: Sent,
 ) -> Result<Response, Wrong> {
-    let row = read::lease(&state.db, &id).await?;
-    let token = must_hold(&state, &headers, &row.claim).await?;
+    let (token, page) = (&mine.token, mine.page());
     if sent.text("claim") != token {
-        return Ok(Redirect::to(&format!("/leases/{id}/claim")).into_response());
+        return Ok(Redirect::to(&format!("{page}/claim")).into_response());
     }
-    let link = format!("{}/leases/{id}", state.shop.public_url);
+    let link = format!("{}{page}", state.shop.public_url);
     let text = format!(
         "Claim token of a lease. Whoever has it manages the lease: keep this file to yourself.\n\n\
          {token}\n\nThe lease: {link}\nHand the token in there under \"Your leases\".\n"
@@ -106,11 +100,9 @@ pub(super) async fn file(
 /// Asks whether the token shall be replaced.
 pub(super) async fn ask_rotate(
     State(state): State<HttpState>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
+    mine: Holding,
 ) -> Result<Response, Wrong> {
-    let row = read::lease(&state.db, &id).await?;
-    must_hold(&state, &headers, &row.claim).await?;
+    let page = mine.page();
     Ok(render(&Confirm {
         frame: Frame::new(&state),
         title: "Replace the claim token?".into(),
@@ -121,11 +113,11 @@ pub(super) async fn ask_rotate(
             "It is the token of everything that was asked for with it, not of this lease alone.".into(),
             "Save the new one on the next page. This browser keeps it as long as the old one.".into(),
         ],
-        action: format!("/leases/{id}/rotate"),
+        action: format!("{page}/rotate"),
         button: "Replace it".into(),
         danger: false,
         hidden: vec![("once".into(), super::form::nonce())],
-        back: format!("/leases/{id}/claim"),
+        back: format!("{page}/claim"),
     }))
 }
 
@@ -171,8 +163,6 @@ struct Listed {
     title: String,
     badge: (&'static str, &'static str),
     until: Option<Moment>,
-    /// While it runs.
-    left: Option<String>,
     asked: Moment,
 }
 
@@ -216,7 +206,6 @@ async fn listed(state: &HttpState, headers: &HeaderMap) -> Result<Option<Vec<Lis
             title: super::checkout::title(state, &row.facts.resource).await?,
             badge: badge(look.state),
             until: look.expires_at.map(Into::into),
-            left: (look.state == LeaseState::Active).then(|| span(look.remaining_s)),
             asked: row.facts.created_at.into(),
             id: row.facts.id.to_string(),
         });

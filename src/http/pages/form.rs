@@ -45,6 +45,11 @@ impl Sent {
         Time { text: self.text("time").to_owned(), unit: self.text("unit").to_owned() }
     }
 
+    /// Where in a guarded site the visitor wants to go.
+    pub(super) fn destination(&self) -> Option<String> {
+        super::destination(self.some("to").map(str::to_owned))
+    }
+
     /// What the resource wanted to know; an empty field is none.
     pub(super) fn params(&self) -> Map<String, Value> {
         let filled = self.below("param.").filter(|(_, value)| !value.is_empty());

@@ -29,13 +29,18 @@ impl Frame {
 }
 
 impl Frame {
+    /// How far away a moment is: `in 2 h 5 min`, `3 min ago`.
+    pub(crate) fn away(&self, at: &Moment) -> String {
+        Timestamp::from_millis(at.millis).away(self.now)
+    }
+
     /// About what an amount is worth; empty when nobody knows.
     pub(crate) fn about(&self, sat: &u64) -> String {
         self.rate.as_ref().map(|rate| rate.about(*sat)).unwrap_or_default()
     }
 }
 
-/// A moment: `{% call time(moment) %}` of `macros.html` writes it.
+/// A moment: `{% call time(frame, moment) %}` of `macros.html` writes it, with how far away it is.
 #[derive(Clone, Debug)]
 pub(crate) struct Moment {
     /// Unix milliseconds, for countdowns.

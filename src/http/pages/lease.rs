@@ -4,26 +4,23 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
-use serde_json::Value;
 
 use super::cookies::{token_for, was_shown};
 use super::form::Time;
 use super::frame::{Frame, Moment, span};
-use super::paying::{is_over, money_waits};
+use super::leasing::{CreditWords, RefundWords, held_sat, lines, notes, paid_end, words};
+use super::mistakes::Mistakes;
+use super::paying::{Shut, is_over};
 use super::problem::Wrong;
 use super::{Wanted, render};
 use crate::app::view::{self, LeaseView};
-use crate::app::view_payout::PayoutView;
-use crate::app::{held, read};
+use crate::app::{Refusal, held, read};
 use crate::db::lease::LeaseRow;
 use crate::db::terms::Resource;
 use crate::domain::ids::LeaseId;
 use crate::domain::invoice::InvoiceStatus;
-use crate::domain::lease::EndReason;
 use crate::domain::lease::advance::least_s;
-use crate::domain::lease::fold::{CreditLine, Home, Standing};
-use crate::domain::lease::snapshot::{LeaseFlag, LeaseState};
-use crate::domain::payment::{Counted, PaymentState};
+use crate::domain::lease::snapshot::LeaseState;
 use crate::domain::site::to_query;
 use crate::domain::time::Timestamp;
 use crate::domain::uri::sat_text;
@@ -33,80 +30,6 @@ use crate::http::json::{Path, Query};
 /// So many refunds of a claim are looked through for those of a lease.
 const MOST_PAYOUTS: u32 = 200;
 
-/// A credit in words.
-pub(super) struct CreditWords {
-    pub(super) amount: String,
-    /// What it bought; nothing while that is no time.
-    pub(super) time: String,
-    pub(super) state: &'static str,
-    pub(super) txid: String,
-    pub(super) vout: u32,
-}
-
-impl CreditWords {
-    fn new(standing: &Standing, line: &CreditLine, payment: PaymentState) -> Self {
-        let waits =
-            || money_waits(standing) && standing.lots.iter().any(|lot| lot.payment == line.payment);
-        let state = match (line.counted, payment) {
-            (Counted::Reversed, PaymentState::Confirming) => "lost, on its way again",
-            (Counted::Reversed, _) => "lost again",
-            _ if line.home == Home::Dead => "buys nothing, can be refunded",
-            _ if waits() => "waits",
-            _ => "counts",
-        };
-        Self {
-            amount: sat_text(line.amount_sat),
-            time: match line.home {
-                Home::Dead => "no time".into(),
-                _ => span(line.seconds),
-            },
-            state,
-            txid: line.outpoint.txid.to_string(),
-            vout: line.outpoint.vout,
-        }
-    }
-
-    /// Of all credits of a lease, oldest first.
-    pub(super) fn all(row: &LeaseRow) -> Vec<Self> {
-        let standing = &row.doc.standing;
-        let lines = standing.credits.iter().zip(&row.doc.credit_states);
-        let counted = lines.filter(|(line, _)| line.counted != Counted::Never);
-        counted.map(|(line, state)| Self::new(standing, line, *state)).collect()
-    }
-}
-
-/// A refund in words.
-struct RefundWords {
-    amount: String,
-    state: &'static str,
-    address: Option<String>,
-    txid: Option<String>,
-}
-
-impl From<&PayoutView> for RefundWords {
-    fn from(payout: &PayoutView) -> Self {
-        use crate::domain::payout::PayoutState;
-        let state = match (payout.state, payout.waits_for.as_deref()) {
-            (PayoutState::Waiting, Some("address")) => "waits for your refund address",
-            (PayoutState::Waiting, Some("confirmations")) => {
-                "waits until the payment behind it is deep enough in the chain"
-            }
-            (PayoutState::Waiting, _) => "waits: too little to send yet",
-            (PayoutState::Due, Some("dust")) => "too little for the network to carry",
-            (PayoutState::Due, _) => "will be sent with the operator's next batch",
-            (PayoutState::Prepared, _) => "is being signed",
-            (PayoutState::Broadcast, _) => "is sent, in no block yet",
-            (PayoutState::Confirmed, _) => "was sent",
-        };
-        Self {
-            amount: sat_text(payout.amount_sat),
-            state,
-            address: payout.address.clone(),
-            txid: payout.txid.clone(),
-        }
-    }
-}
-
 /// What only its holder sees.
 struct Held {
     access: Vec<(String, String)>,
@@ -115,6 +38,16 @@ struct Held {
     /// The claim token was not shown yet.
     unsaved: bool,
     returns: bool,
+    /// Something can be handed in with it.
+    params: bool,
+}
+
+/// A form of the page as it was sent, and why it was refused.
+#[derive(Default)]
+pub(super) struct Typed {
+    pub(super) time: Option<Time>,
+    pub(super) refund: Option<String>,
+    pub(super) refused: Option<Refusal>,
 }
 
 #[derive(Template)]
@@ -122,7 +55,6 @@ struct Held {
 struct LeasePage {
     frame: Frame,
     id: String,
-    seq: u64,
     title: String,
     resource: String,
     headline: &'static str,
@@ -139,8 +71,8 @@ struct LeasePage {
     until: Option<Moment>,
     /// The end of what is paid, in Unix milliseconds.
     ends: i64,
-    /// Until when unit and data are kept, and how long that is.
-    kept_until: Option<(Moment, String)>,
+    /// Until when unit and data are kept.
+    kept_until: Option<Moment>,
     /// Of the time bought: all of it and what is left, in seconds.
     bar: Option<(u64, u64)>,
     left: String,
@@ -161,6 +93,10 @@ struct LeasePage {
     /// `?to=…`, or nothing.
     query: String,
     time: Time,
+    /// What is wrong with the form that was sent.
+    mistakes: Mistakes,
+    /// The refund address as it was typed.
+    refund: Option<String>,
     /// Makes the form create once.
     once: String,
     link: String,
@@ -169,81 +105,6 @@ struct LeasePage {
     site: Option<String>,
     /// Where in it the visitor wants to go.
     to: Option<String>,
-}
-
-/// What there is to say, in a few words and a sentence; and how it looks. `waits` says what its money
-/// waits for.
-pub(super) fn words(view: &LeaseView, waits: &str) -> (&'static str, &'static str, String) {
-    let refund = match view.refundable_sat {
-        0 => String::new(),
-        sat => format!(" {} can go back.", sat_text(sat)),
-    };
-    match view.state {
-        LeaseState::Unfunded if view.paid_sat > 0 => ("Money waits", "warn", waits.into()),
-        LeaseState::Unfunded => {
-            ("Waits for payment", "", "It starts by itself when money counts.".into())
-        }
-        LeaseState::Provisioning => {
-            ("Being made ready", "", "It is paid. Its time begins when it is ready.".into())
-        }
-        LeaseState::Active => ("Running", "good", String::new()),
-        LeaseState::Grace => (
-            "Time has run out",
-            "warn",
-            "Access has ended. Pay for more now and it goes on where it was.".into(),
-        ),
-        LeaseState::Suspended => {
-            ("Stopped by the operator", "warn", "Its time stands still meanwhile.".into())
-        }
-        LeaseState::Ended => {
-            let why = match view.end_reason {
-                Some(EndReason::Returned) => "It was given back.",
-                Some(EndReason::Revoked) => "The operator has ended it.",
-                Some(EndReason::Failed) => "It could not be made ready.",
-                Some(EndReason::Reversed) => "Its payment was lost from the chain.",
-                Some(EndReason::Expired) | None => "Its time was used up.",
-            };
-            let space = if waits.is_empty() { "" } else { " " };
-            ("Over", "", format!("{why}{refund}{space}{waits}"))
-        }
-    }
-}
-
-fn notes(view: &LeaseView, takes_money: bool) -> Vec<&'static str> {
-    let note = |flag: &LeaseFlag| match flag {
-        LeaseFlag::ExpiringSoon if !takes_money => Some("It ends soon."),
-        LeaseFlag::ExpiringSoon => Some("It ends soon. Pay for more to go on."),
-        LeaseFlag::AtRisk => Some(
-            "The block with a payment was replaced, or is still to come. The time goes on meanwhile.",
-        ),
-        LeaseFlag::Reversed => {
-            Some("A payment was lost after it had counted; its unused time was taken back.")
-        }
-        LeaseFlag::NoHold => None,
-        LeaseFlag::ProvisionerError if view.state == LeaseState::Provisioning => Some(
-            "Something at the operator's side does not work. They know; no time is lost while it is \
-             not ready.",
-        ),
-        LeaseFlag::ProvisionerError => {
-            Some("Something at the operator's side does not work. They know.")
-        }
-    };
-    view.flags.iter().filter_map(note).collect()
-}
-
-/// Access details as names and values, whatever the provisioner answered.
-fn lines(access: Option<Value>) -> Vec<(String, String)> {
-    let text = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    match access {
-        Some(Value::Object(fields)) => {
-            fields.iter().map(|(name, value)| (name.replace('_', " "), text(value))).collect()
-        }
-        Some(Value::Null) | None => Vec::new(),
-        Some(other) => vec![("access".into(), text(&other))],
-    }
 }
 
 /// A lease with what decides about it.
@@ -271,8 +132,12 @@ impl Seen {
         })
     }
 
+    fn shut(&self) -> Option<Shut> {
+        Shut::of_resource(self.resource.as_ref())
+    }
+
     fn takes_money(&self) -> bool {
-        self.resource.as_ref().is_some_and(Resource::accepting)
+        self.shut().is_none()
     }
 
     fn is_enough(&self) -> bool {
@@ -302,11 +167,6 @@ impl Seen {
     }
 }
 
-/// The money of a lease that has no time and waits for some.
-pub(super) fn held_sat(row: &LeaseRow, now: Timestamp) -> u64 {
-    if money_waits(&row.doc.standing) { row.doc.books(now).held_sat } else { 0 }
-}
-
 async fn held(state: &HttpState, headers: &HeaderMap, seen: &Seen) -> Result<Option<Held>, Wrong> {
     let (row, view) = (&seen.row, &seen.view);
     let Some(token) = token_for(state, headers, &row.claim).await? else { return Ok(None) };
@@ -322,18 +182,14 @@ async fn held(state: &HttpState, headers: &HeaderMap, seen: &Seen) -> Result<Opt
         refunds: of_this.map(Into::into).collect(),
         unsaved: !was_shown(state, headers, &token),
         returns: seen.returns(),
+        params: !held::terms_of(&state.db, row).await?.params.is_empty(),
     }))
-}
-
-/// The end of what is paid; of a lease that is over, its end.
-pub(super) fn paid_end(view: &LeaseView) -> Option<Timestamp> {
-    view.paid_until.or(view.expires_at)
 }
 
 impl LeasePage {
     fn new(frame: Frame, seen: Seen, to: Option<String>) -> Self {
         let waits = seen.waits_for();
-        let (headline, class, mut words) = words(&seen.view, &waits);
+        let (headline, class, mut words) = words(&seen.view, &waits, seen.shut());
         let (more, held_sat) = (seen.sells_more(), seen.held_sat);
         let closed = !seen.takes_money();
         let Seen { row, view, resource, .. } = seen;
@@ -355,7 +211,7 @@ impl LeasePage {
         }
         Self {
             bar: whole_s.filter(|_| active).map(|all| (all.max(1), left_s)),
-            kept_until: kept.map(|at| (at.into(), span(frame.now.seconds_until(at)))),
+            kept_until: kept.map(Into::into),
             ends: end.map_or(0, Timestamp::millis),
             until: end.filter(|_| view.state != LeaseState::Grace && !stopped).map(Into::into),
             starts: view.starts_at.map(Into::into),
@@ -374,11 +230,12 @@ impl LeasePage {
             notes,
             link: view.links.checkout,
             time: Time::of(shortest_s.max(3600)),
+            mistakes: Mistakes::default(),
+            refund: None,
             once: String::new(),
             unit: view.unit.filter(|_| running || stopped),
             held: None,
             site: None,
-            seq: view.seq,
             title: terms.map_or_else(|| view.resource.clone(), |found| found.title),
             resource: view.resource,
             id: view.id,
@@ -390,6 +247,18 @@ impl LeasePage {
             to,
             frame,
         }
+    }
+
+    /// Shows a form as it was sent, with what is wrong beside its field.
+    fn keep(&mut self, typed: Typed, most_s: u64) {
+        if let Some(refusal) = typed.refused {
+            let range = format!("More than nothing, at most {}.", span(most_s));
+            self.mistakes.add(refusal, &mut [], &range);
+        }
+        if let Some(time) = typed.time {
+            self.time = time;
+        }
+        self.refund = typed.refund;
     }
 
     /// Its first invoice: to be paid, or to be looked at.
@@ -411,21 +280,34 @@ pub(super) async fn lease(
     wanted: Query<Wanted>,
     headers: HeaderMap,
 ) -> Result<Response, Wrong> {
-    let seen = Seen::new(&state, &id).await?;
+    lease_page(&state, &id, &headers, Wanted::from_query(wanted), Typed::default()).await
+}
+
+/// The page of a lease, with a form that was refused.
+pub(super) async fn lease_page(
+    state: &HttpState,
+    id: &str,
+    headers: &HeaderMap,
+    to: Option<String>,
+    typed: Typed,
+) -> Result<Response, Wrong> {
+    let seen = Seen::new(state, id).await?;
     let site = seen.resource.as_ref().and_then(|found| found.terms.terms.site.clone());
     // Of every state: the page changes while it is open, its policy does not.
     let policy = site.as_deref().map(super::policy_with_forms_to);
-    let held = held(&state, &headers, &seen).await?;
+    let held = held(state, headers, &seen).await?;
     let unfunded = (seen.view.state == LeaseState::Unfunded).then(|| seen.row.facts.id.clone());
     // Enough came, at a price that has risen: the rest is asked for anew.
     let short = seen.held_sat > 0 && seen.takes_money() && !seen.is_enough();
     let asks = seen.takes_money();
-    let mut page = LeasePage::new(Frame::new(&state), seen, Wanted::from_query(wanted));
+    let most_s = seen.resource.as_ref().map_or(0, |found| found.terms.terms.max_duration_s);
+    let mut page = LeasePage::new(Frame::new(state), seen, to);
+    page.keep(typed, most_s);
     page.site = site.filter(|_| held.is_some() && page.active);
     page.held = held;
     page.once = super::form::nonce();
     if let Some(lease) = unfunded {
-        page.add_first(&state, &lease).await?;
+        page.add_first(state, &lease).await?;
         page.more = short && page.first.is_none();
         page.first = page.first.filter(|_| asks);
     }

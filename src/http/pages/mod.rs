@@ -12,9 +12,12 @@ mod cookies;
 mod field;
 mod form;
 pub(crate) mod frame;
+mod holding;
 mod lease;
-mod mend;
+mod leasing;
+mod mistakes;
 mod operator;
+mod params;
 mod paying;
 pub(crate) mod problem;
 mod receipt;
@@ -61,7 +64,7 @@ pub fn router() -> Router<HttpState> {
         .route("/leases/{id}/open", post(act::open))
         .route("/leases/{id}/return", get(act::ask_give_back).post(act::give_back))
         .route("/leases/{id}/refund-address", post(act::set_refund))
-        .route("/leases/{id}/params", get(mend::ask_params).post(mend::set_params))
+        .route("/leases/{id}/params", get(params::ask).post(params::set))
         .route("/leases/{id}/claim", get(claim::save).post(claim::show))
         .route("/leases/{id}/claim-file", post(claim::file))
         .route("/leases/{id}/rotate", get(claim::ask_rotate).post(claim::rotate))

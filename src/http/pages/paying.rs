@@ -21,8 +21,10 @@ pub(super) enum Shut {
     GivenUp,
     /// The lease ended for good.
     Over,
-    /// The operator takes no money for the resource.
-    Closed,
+    /// The operator takes no money for the resource at the moment.
+    Paused,
+    /// The operator does not offer the resource any more.
+    Retired,
 }
 
 impl Shut {
@@ -31,10 +33,16 @@ impl Shut {
             Some(Self::GivenUp)
         } else if is_over(standing) {
             Some(Self::Over)
-        } else if resource.is_none_or(|resource| !resource.accepting()) {
-            Some(Self::Closed)
         } else {
-            None
+            Self::of_resource(resource)
+        }
+    }
+
+    /// Whether no money is taken for a resource at all.
+    pub(super) fn of_resource(resource: Option<&Resource>) -> Option<Self> {
+        match resource {
+            Some(found) if found.retired_at.is_none() => found.paused_at.map(|_| Self::Paused),
+            _ => Some(Self::Retired),
         }
     }
 
@@ -49,11 +57,29 @@ impl Shut {
                 "Money that comes all the same buys no time; it can only be refunded. Ask for a \
                  new lease instead.",
             ),
-            Self::Closed => (
-                "No money is taken for this now: do not pay",
-                "The operator has stopped it. Money that comes all the same buys no time; it can \
-                 only be refunded.",
+            Self::Paused => (
+                "Paused: do not pay now",
+                "The operator takes no money for this at the moment. Money that comes all the same \
+                 buys no time; it can only be refunded.",
             ),
+            Self::Retired => (
+                "Not offered any more: do not pay",
+                "The operator has taken this off the list. Money that comes all the same buys no \
+                 time; it can only be refunded.",
+            ),
+        }
+    }
+
+    /// What becomes of money that is on its way.
+    fn of_coming(self) -> &'static str {
+        match self {
+            Self::Paused => {
+                " What is on its way buys time only if this goes on before the money is deep enough \
+                 in the chain; otherwise it can be refunded, too."
+            }
+            Self::GivenUp | Self::Over | Self::Retired => {
+                " So can what is on its way, once it is deep enough in the chain."
+            }
         }
     }
 }
@@ -141,15 +167,29 @@ impl<'a> Paying<'a> {
                 let (headline, words) = shut.words();
                 let coming = match view.received.unconfirmed_sat {
                     0 => "",
-                    _ => " So can what is on its way, once it is deep enough in the chain.",
+                    _ => shut.of_coming(),
                 };
-                (headline, format!("{words}{coming}"))
+                (headline, format!("{words}{coming}{}", self.of_counted(shut)))
             }
             (InvoiceStatus::Confirming, None) => (
                 "On its way",
                 "Your payment is seen. You can close this page: it counts by itself.".into(),
             ),
             (InvoiceStatus::Open | InvoiceStatus::Expired, None) => self.asking(),
+        }
+    }
+
+    /// What becomes of money that counted before a resource was stopped.
+    fn of_counted(&self, shut: Shut) -> &'static str {
+        let stopped = matches!(shut, Shut::Paused | Shut::Retired);
+        let kept = |line: &PaymentView| counts(line.state) && !is_refundable(line);
+        match self.standing.phase {
+            _ if !stopped || !self.view.payments.iter().any(kept) => "",
+            _ if !self.held.is_empty() => {
+                " What came before waits until the operator lets this go on; or give the lease back."
+            }
+            Phase::Provisioning | Phase::Live => " What counted before goes on counting.",
+            Phase::Unfunded | Phase::Ended => "",
         }
     }
 

@@ -5,7 +5,8 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::frame::{Frame, Moment, span};
-use super::lease::{CreditWords, held_sat, paid_end, words};
+use super::leasing::{CreditWords, held_sat, paid_end, words};
+use super::paying::Shut;
 use super::problem::Wrong;
 use super::render;
 use crate::app::view;
@@ -42,22 +43,24 @@ pub(super) async fn receipt(
     Path(id): Path<String>,
 ) -> Result<Response, Wrong> {
     let row = read::lease(&state.db, &id).await?;
-    let terms = held::terms(&state.db, &row.facts.resource).await?;
+    let resource = held::resource(&state.db, &row.facts.resource).await?;
+    let shut = Shut::of_resource(resource.as_ref());
     let view = view::lease(&row, &state.scene());
     let frame = Frame::new(&state);
     let some = |sat: u64| (sat > 0).then(|| sat_text(sat));
+    let waits = some(held_sat(&row, frame.now));
     let standing = row.doc.standing.credits.iter();
     let standing = standing.filter(|line| line.counted == Counted::Standing);
     Ok(render(&Receipt {
-        state: words(&view, "").0,
+        state: words(&view, waits.as_deref().unwrap_or_default(), shut).0,
         until: paid_end(&view).map(Into::into),
-        title: terms.map_or(view.resource, |terms| terms.title),
+        title: resource.map_or(view.resource, |found| found.terms.terms.title),
         unit: view.unit,
         asked: view.created_at.into(),
         starts: view.starts_at.map(Into::into),
         credits: CreditWords::all(&row),
         paid: sat_text(view.paid_sat),
-        waits: some(held_sat(&row, frame.now)),
+        waits,
         refundable: some(view.refundable_sat),
         refunded: some(row.doc.books(frame.now).refunded_sat),
         seconds: span(standing.map(|line| line.seconds).sum()),

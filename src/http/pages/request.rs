@@ -8,9 +8,8 @@ use axum::response::{IntoResponse, Redirect, Response};
 use super::catalogue::ResourcePage;
 use super::cookies::{claim_cookie, set_claim};
 use super::form::{Sent, Time};
-use super::mend::Places;
 use super::problem::Wrong;
-use super::{destination, render};
+use super::render;
 use crate::app::request_lease::RequestLease;
 use crate::app::{AppError, Code, Refusal, held};
 use crate::domain::address::check_address;
@@ -85,7 +84,7 @@ async fn again(
     refusal: Option<Refusal>,
 ) -> Result<Response, Wrong> {
     let mut page = ResourcePage::load(state, id).await?;
-    page.to = destination(sent.some("to").map(str::to_owned));
+    page.lead_to(sent.destination());
     page.time = sent.time();
     page.refund = sent.text("refund_address").to_owned();
     page.keep = sent.some("keep").is_some();
@@ -117,20 +116,13 @@ async fn check_all(state: &HttpState, page: &mut ResourcePage, sent: &Sent) -> R
 /// Puts what is wrong beside its field.
 fn tell(page: &mut ResourcePage, refusal: Refusal) {
     let range = page.out_of_range();
-    let params = page.params.as_mut_slice();
-    let places = Places {
-        params,
-        time: &mut page.time_error,
-        refund: &mut page.refund_error,
-        range: &range,
-    };
-    page.problem = places.tell(refusal);
+    page.mistakes.add(refusal, &mut page.params, &range);
 }
 
 /// The checkout leads on to where the visitor wanted to go.
 pub(super) fn to_checkout(invoice: &str, sent: &Sent) -> Response {
-    let to = destination(sent.some("to").map(str::to_owned));
-    Redirect::to(&format!("/checkout/{invoice}{}", to_query(to.as_deref()))).into_response()
+    Redirect::to(&format!("/checkout/{invoice}{}", to_query(sent.destination().as_deref())))
+        .into_response()
 }
 
 /// A duration that was typed.

@@ -106,9 +106,9 @@ fn new_params_wake_a_long_poll_and_a_stream_though_the_log_has_no_event() {
     );
 }
 
-type Frames = axum::body::BodyDataStream;
+pub(super) type Frames = axum::body::BodyDataStream;
 
-async fn stream(desk: &Desk, path: &str, last: Option<&str>) -> Frames {
+pub(super) async fn stream(desk: &Desk, path: &str, last: Option<&str>) -> Frames {
     let call = desk.call("GET", path);
     let call = match last {
         Some(last) => call.header("last-event-id", last),
@@ -121,7 +121,7 @@ async fn stream(desk: &Desk, path: &str, last: Option<&str>) -> Frames {
 }
 
 /// The next message: its id and its object.
-async fn message(frames: &mut Frames) -> (String, Value) {
+pub(super) async fn message(frames: &mut Frames) -> (String, Value) {
     let frame = frames.next().await.expect("the stream goes on").unwrap();
     let frame = String::from_utf8(frame.to_vec()).unwrap();
     let line = |name: &str| frame.lines().find_map(|line| line.strip_prefix(name));

@@ -102,20 +102,42 @@ fn a_form_that_is_sent_twice_asks_once() {
 }
 
 #[test]
-fn a_mistake_in_more_time_stands_beside_its_field() {
-    at_desk(async |desk| {
+fn a_mistake_in_a_form_of_a_lease_stands_on_its_page_beside_the_field() {
+    at_desk(async |mut desk| {
         let asked = request(&desk, "", OWN).await.must(303);
-        let lease = format!("/leases/{}", text(&created(&desk, &asked).await, "/lease"));
+        let (mine, _) = cookie(&asked);
+        let made = created(&desk, &asked).await;
+        desk.pay(&made, 1000).await;
+        let lease = format!("/leases/{}", text(&made, "/lease"));
         let more = format!("{lease}/more");
-        for (form, part) in [
-            ("time=soon&unit=h", "id=\"time-error\">Give a number"),
-            ("time=99&unit=d&to=/x", "id=\"time-error\">More than nothing, at most 30 days."),
-            ("time=1&unit=h&refund_address=x", "id=\"refund-error\">This is not a bitcoin"),
+        for (form, value, part) in [
+            ("time=soon&unit=d", "soon", "id=\"time-error\">Give a number"),
+            ("time=99&unit=d&to=/x", "99", "id=\"time-error\">More than nothing, at most 30 days."),
         ] {
             let page = send(&desk, &more, "", form).await.must(200).text;
-            assert!(page.contains(part) && page.contains(&format!("action=\"{more}\"")), "{page}");
-            assert!(!page.contains("duration_s"), "{page}");
+            for part in [part, ">Running</span>", "<option value=\"d\" selected>"] {
+                assert!(page.contains(part), "{part}: {page}");
+            }
+            let typed = format!("value=\"{value}\" required aria-describedby=\"time-error\"");
+            assert!(page.contains(&typed) && !page.contains("duration_s"), "{page}");
+            assert_eq!(
+                page.contains("data-page=\"/leases/") && page.contains("?to="),
+                value == "99"
+            );
+            assert!(!page.contains("refund-error") && !page.contains("id=\"return\""), "{page}");
         }
+        let refund = format!("{lease}/refund-address");
+        send(&desk, &refund, "", "refund_address=nonsense").await.must(403);
+        let page = send(&desk, &refund, &mine, "refund_address=nonsense").await.must(200).text;
+        for part in [
+            "id=\"refund-error\">This is not a bitcoin address.",
+            "value=\"nonsense\"",
+            ">Running</span>",
+            "id=\"return\"",
+        ] {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+        assert!(!page.contains("time-error"), "{page}");
     });
 }
 
@@ -137,6 +159,8 @@ fn the_holder_hands_in_another_key_on_a_page() {
             let path = format!("{lease}/params");
             desk.get(&path).await.must(403);
             send(&desk, &path, "", "param.ssh_key=x").await.must(403);
+            let holds = desk.call("GET", &lease).header("cookie", &mine).send().await.must(200);
+            assert!(holds.text.contains("What you handed in"), "{}", holds.text);
             let look = async || {
                 desk.call("GET", &path).header("cookie", &mine).send().await.must(200).text
             };
@@ -167,6 +191,12 @@ fn what_the_confirmation_promises_goes_back() {
         look(&desk, "").await.must(403);
         let page = look(&desk, &mine).await.must(200).text;
         assert!(page.contains("750 sat would go back"), "{page}");
+        let own = format!("/leases/{lease}");
+        let own = desk.call("GET", &own).header("cookie", &mine).send().await.must(200).text;
+        assert!(
+            own.contains("Give the lease back") && !own.contains("What you handed in"),
+            "{own}"
+        );
         send(&desk, &ask, &mine, "").await.must(303);
         let view = desk.get(&format!("/v1/leases/{lease}")).await.must(200).body;
         assert_eq!((&view["state"], &view["refundable_sat"]), (&"ended".into(), &750.into()));

@@ -2,7 +2,19 @@
 
 use serde_json::{Value, json};
 
-use super::desk::{Answer, Desk, at_desk};
+use super::desk::{Answer, Desk, at_desk, at_desk_with, text};
+use crate::app::deliver::PassEvents;
+use crate::app::look::{self, Listing, Part};
+use crate::app::{AppError, random_128};
+use crate::db::batch::BatchRow;
+use crate::db::{self, Db, DbError, Tx, WriteItem};
+use crate::domain::ids::{BatchId, InvoiceId};
+use crate::domain::payout::batch::BatchState;
+use crate::domain::payout::fee::FeePolicy;
+use crate::domain::resource::Provisioner;
+use crate::domain::resource::tests::gpu;
+use crate::domain::time::Timestamp;
+use crate::worker::rig::START;
 
 async fn ask(desk: &Desk, key: &str, path: &str) -> Answer {
     desk.call("GET", path).bearer(key).send().await
@@ -113,4 +125,176 @@ fn leases_invoices_and_payments_are_found_by_state_and_resource() {
         assert!(found("payments?unallocated=true").await.is_empty());
         assert!(found("payments?state=mempool").await.is_empty());
     });
+}
+
+/// Batches that nobody asked for: a node would have to fill their transactions.
+struct Batches(usize);
+
+impl WriteItem for Batches {
+    type Out = ();
+    type Error = DbError;
+    async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
+        for _ in 0..self.0 {
+            let row = BatchRow {
+                id: BatchId::new(random_128()),
+                state: BatchState::Prepared,
+                fee_policy: FeePolicy::Recipient,
+                created_at: START,
+                abandoned_at: None,
+                replaced_by: None,
+                places: String::new(),
+                versions: Vec::new(),
+            };
+            db::batch::insert(tx.conn(), &row).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Something in every list, all of it in one millisecond.
+async fn busy(desk: &mut Desk) {
+    let (key, _) = desk.operator("read manage admin", 1).await;
+    for n in 0..3 {
+        desk.operator("read", 2 + n).await;
+        let body = json!({ "url": "https://hooks.example/in" });
+        desk.call("POST", "/v1/admin/webhooks").bearer(&key).json(&body).send().await.must(201);
+    }
+    let mut created = Vec::new();
+    let mut outputs = Vec::new();
+    for _ in 0..3 {
+        let lease = desk.lease().await;
+        let id = InvoiceId::parse(text(&lease, "/invoice/id")).unwrap();
+        outputs.push((desk.rig.invoice(&id).await.script_pubkey, 1000));
+        created.push(lease);
+    }
+    desk.rig.pay(&outputs);
+    desk.rig.chain.mine_pending();
+    desk.rig.round().await;
+    for lease in &created {
+        let path = format!("/v1/leases/{}/return", text(lease, "/lease/id"));
+        let claim = text(lease, "/claim_token");
+        desk.call("POST", &path).bearer(claim).send().await.must(200);
+    }
+    desk.rig.db.write(Batches(3)).await.unwrap();
+    desk.rig.db.write(PassEvents { now: START }).await.unwrap();
+}
+
+/// Walks a list in pages of one and of two: together they are the list. `row` names a row
+/// and its moment, which is that of all.
+async fn walks<R>(
+    name: &str,
+    list: impl AsyncFn(Part) -> Result<Listing<R>, AppError>,
+    row: impl Fn(&R) -> (String, Timestamp),
+) {
+    let whole = list(Part::new(200, None)).await.unwrap();
+    assert!(whole.next.is_none(), "{name}");
+    let whole: Vec<_> = whole.rows.iter().map(&row).collect();
+    assert!(whole.len() >= 3, "{name}: {whole:?}");
+    assert!(whole.iter().all(|(_, at)| *at == START), "{name}: {whole:?}");
+    for limit in [1, 2] {
+        let (mut seen, mut cursor) = (Vec::new(), None);
+        loop {
+            let part = list(Part::new(limit, cursor)).await.unwrap();
+            assert!(part.rows.len() <= limit as usize, "{name}");
+            seen.extend(part.rows.iter().map(&row));
+            assert!(seen.len() <= whole.len(), "{name}: it never ends");
+            cursor = part.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, whole, "{name} by {limit}");
+    }
+}
+
+/// Lists of what customers ask for and pay.
+async fn walk_customers(db: &Db) {
+    walks(
+        "leases",
+        async |part| look::leases(db, look::Filter::default(), &part).await,
+        |it| (it.facts.id.to_string(), it.facts.created_at),
+    )
+    .await;
+    walks(
+        "invoices",
+        async |part| look::invoices(db, look::Filter::default(), &part).await,
+        |it| (it.facts.id.to_string(), it.facts.created_at),
+    )
+    .await;
+    walks(
+        "payments",
+        async |part| look::payments(db, look::PaymentFilter::default(), &part).await,
+        |it| (it.facts.id.to_string(), it.facts.first_seen_at),
+    )
+    .await;
+    walks(
+        "payouts",
+        async |part| look::payouts(db, look::PayoutFilter::default(), &part).await,
+        |it| (it.facts.id.to_string(), it.created_at),
+    )
+    .await;
+    walks(
+        "batches",
+        async |part| look::batches(db, None, &part).await,
+        |it| (it.id.to_string(), it.created_at),
+    )
+    .await;
+}
+
+/// Lists of what follows from that, and of what operators do.
+async fn walk_the_rest(db: &Db) {
+    walks(
+        "actions",
+        async |part| look::actions(db, look::ActionFilter::default(), &part).await,
+        |it| (it.id.clone(), it.created_at),
+    )
+    .await;
+    walks(
+        "webhooks",
+        async |part| look::webhooks(db, &part).await,
+        |it| (it.id.clone(), it.created_at),
+    )
+    .await;
+    walks(
+        "deliveries",
+        async |part| look::deliveries(db, look::DeliveryFilter::default(), &part).await,
+        |it| (it.id.to_string(), it.created_at),
+    )
+    .await;
+    walks("keys", async |part| look::keys(db, &part).await, |it| (it.id.clone(), it.created_at))
+        .await;
+    walks(
+        "ledger",
+        async |part| look::ledger(db, &part).await,
+        |it| (format!("{} {:?}", it.entry, it.account), it.happened_at),
+    )
+    .await;
+    walks(
+        "audit log",
+        async |part| look::audit_log(db, None, &part).await,
+        |it| (it.id.to_string(), it.happened_at),
+    )
+    .await;
+    walks(
+        "events",
+        async |part| look::events(db, &look::EventFilter::default(), &part).await,
+        |it| (it.id.clone(), Timestamp::from_millis(it.at)),
+    )
+    .await;
+}
+
+#[test]
+fn rows_of_one_millisecond_are_neither_lost_nor_doubled_over_the_pages_of_any_list() {
+    let mut terms = gpu();
+    terms.units.push("gpu-3".into());
+    terms.provisioner = Provisioner::Exec { command: vec!["/nowhere".into()], timeout_s: 60 };
+    at_desk_with(
+        terms,
+        |_| {},
+        async |mut desk| {
+            busy(&mut desk).await;
+            walk_customers(&desk.rig.db).await;
+            walk_the_rest(&desk.rig.db).await;
+        },
+    );
 }

@@ -1,4 +1,4 @@
-//! What operators see: every page, lists by their cursor, the search, the overview.
+//! What operators see: every page, lists by their cursor, the search.
 
 use serde_json::Value;
 
@@ -160,47 +160,6 @@ fn an_id_an_address_a_txid_and_an_output_are_found_on_the_page_and_by_the_api() 
         let claim = text(&created, "/claim_token");
         let html = send(&desk, &cookie, "/operator/search", &format!("q={claim}")).await.must(200);
         assert!(html.text.contains("That is a secret") && !html.text.contains(claim));
-    });
-}
-
-#[test]
-fn the_overview_counts_money_and_leases_by_the_day() {
-    at_desk(async |mut desk| {
-        let (key, _) = desk.operator("read", 2).await;
-        let created = desk.lease().await;
-        desk.pay(&created, 1000).await;
-        desk.rig.clock.advance_s(3600);
-        let look = async || {
-            desk.call("GET", "/v1/admin/overview").bearer(&key).send().await.must(200).body
-        };
-        let seen = look().await;
-        assert_eq!(seen["leases"]["active"], 1, "{seen}");
-        assert_eq!(seen["money"]["received_sat"], 1000);
-        // An hour of two elapsed, though nothing has been booked since.
-        assert_eq!(seen["money"]["earned_sat"], 500);
-        let days = seen["days"].as_array().unwrap();
-        assert_eq!(days.len(), 30);
-        let today = days.last().unwrap();
-        for (name, value) in
-            [("received_sat", 1000), ("earned_sat", 500), ("most_running", 1), ("running", 1)]
-        {
-            assert_eq!(today[name], value, "{name}: {today}");
-        }
-        assert!(days[..29].iter().all(|day| day["most_running"] == 0), "{days:?}");
-        assert_eq!(seen["ending_soon"][0]["id"], created["lease"]["id"]);
-        assert_eq!(seen["gaps"][0]["gap_limit"], 1);
-        let path = format!("/v1/leases/{}/return", text(&created, "/lease/id"));
-        let claim = text(&created, "/claim_token");
-        // Given back twice, it ended once.
-        for _ in 0..2 {
-            desk.call("POST", &path).bearer(claim).send().await.must(200);
-        }
-        desk.rig.clock.advance_s(86_400);
-        let seen = look().await;
-        let days = seen["days"].as_array().unwrap();
-        assert_eq!((&days[28]["most_running"], &days[28]["running"]), (&1.into(), &0.into()));
-        assert_eq!((&days[29]["most_running"], &days[29]["running"]), (&0.into(), &0.into()));
-        assert_eq!(days[28]["earned_sat"], 500, "{days:?}");
     });
 }
 

@@ -39,3 +39,40 @@ fn chromium_is_led_to_the_checkout_and_after_paying_into_the_site() {
         assert!(browser.source().contains("inside /elsewhere"));
     });
 }
+
+#[test]
+fn who_is_not_let_in_reads_a_page_in_the_shops_look_under_a_strict_policy() {
+    if left_out("browser") || left_out("nginx") {
+        return;
+    }
+    guarded(nginx, |_, proxy| {
+        let browser = Browser::start();
+        browser.go(&format!("{}/v1/gate/shared/enter?code=gtc_none&to=/in", proxy.url));
+        browser.shows("This way in works once");
+        let style = |of: &str, what: &str| {
+            let script = format!("return getComputedStyle(document.querySelector('{of}')).{what}");
+            browser.run(&script).as_str().expect("text").to_owned()
+        };
+        for (dark, paper) in [(false, "rgb(255, 255, 255)"), (true, "rgb(20, 23, 26)")] {
+            browser.set_dark(dark);
+            assert_eq!(style("body", "backgroundColor"), paper);
+            assert_eq!(style("a", "color"), paper, "on a button of the shop's colour");
+            let accent = style("a", "backgroundColor");
+            assert_eq!(accent == "rgb(11, 87, 164)", !dark, "{accent}");
+        }
+        browser.set_dark(false);
+        browser.set_width(360);
+        let wide = browser.run("return document.documentElement.scrollWidth");
+        assert_eq!(wide, 360);
+        let refused = |line: &String| line.contains("Content Security Policy");
+        let complaints = browser.complaints();
+        assert!(!complaints.iter().any(refused), "{complaints:?}");
+        // What the page does not have is not allowed, either.
+        let added = "const style = document.createElement('style');\
+            style.textContent = 'body { background: red }'; document.head.append(style);\
+            return getComputedStyle(document.body).backgroundColor";
+        assert_eq!(browser.run(added), "rgb(255, 255, 255)");
+        let link = browser.run("return document.querySelector('a').getAttribute('href')");
+        assert!(link.as_str().is_some_and(|link| link.ends_with("/resources/shared?to=%2Fin")));
+    });
+}

@@ -1,10 +1,12 @@
 //! The pages in a real browser, as customers see and touch them.
 
+mod closed;
 mod hooks;
 mod live;
 mod operators;
 mod quality;
 mod shots;
+mod times;
 mod tour;
 mod way;
 
@@ -50,7 +52,7 @@ fn catalog(hook: &str) -> String {
          provisioner = {{ kind = \"exec\", command = [\"{hook}\"], timeout = \"10s\" }}\n\
          [[resource]]\nid = \"shared\"\ntitle = \"A mirror\"\naccess = \"shared\"\n\
          description = \"Package archives, for everyone who pays.\"\n\
-         price = {{ sat = 3600, per = \"1h\" }}\nmin_duration = \"10m\"\nmax_duration = \"30d\"\n\
+         price = {{ sat = 3600, per = \"1h\" }}\nrunning_cost = {{ sat = 30000, per = \"30d\" }}\nmin_duration = \"10m\"\nmax_duration = \"30d\"\n\
          confirmations = [{{ n = 2 }}]\n"
     )
 }

@@ -26,9 +26,10 @@ fn violations(browser: &Browser) -> String {
 }
 
 /// The answers to forms: their addresses give something else, or nothing.
-const ANSWERS: [&str; 7] = [
+const ANSWERS: [&str; 8] = [
     "resource-mistakes",
     "more-mistakes",
+    "refund-mistakes",
     "claim-shown",
     "forget",
     "operator-sign-in-wrong",
@@ -84,6 +85,18 @@ fn weight(browser: &Browser) -> u64 {
     browser.run(script).as_u64().expect("a number")
 }
 
+/// Moments that do not say how far away they are; a receipt is for paper.
+fn bare_times(browser: &Browser, stop: &str) -> String {
+    let script = "const main = document.querySelector('main');\
+        const says = time => time.parentNode.querySelector('.away')?.textContent || '';\
+        const bare = Array.from(main.querySelectorAll('time')).filter(time =>\
+            !/^\\((in .+|.+ ago|just now)\\)$/.test(says(time)) || !/ UTC$/.test(time.title));\
+        return bare.map(time => time.outerHTML)\
+            .concat(main.innerText.match(/.*\\d\\d:\\d\\d(:\\d\\d)? UTC.*/g) || []).join('\\n');";
+    let found = browser.run(script);
+    if stop == "receipt" { String::new() } else { found.as_str().expect("text").to_owned() }
+}
+
 /// What is wrong with the page that a browser is at.
 pub(super) fn mistakes(browser: &Browser, stop: &str) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -109,6 +122,10 @@ pub(super) fn mistakes(browser: &Browser, stop: &str) -> Vec<String> {
         if broken != "" {
             wrong.push(format!("{stop} breaks {broken} at {width}"));
         }
+    }
+    let bare = bare_times(browser, stop);
+    if !bare.is_empty() {
+        wrong.push(format!("{stop}: {bare}"));
     }
     let told = tidied(&source(browser, stop));
     if !told.is_empty() {

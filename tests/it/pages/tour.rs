@@ -3,6 +3,7 @@
 use crate::harness::browser::Browser;
 use crate::harness::daemon::Shop;
 
+use super::closed::stop_selling;
 use super::{ask, due, lease_of, send};
 
 /// Goes everywhere; `look` gets the name of each stop.
@@ -27,6 +28,7 @@ pub(super) fn tour(shop: &Shop, browser: &Browser, look: &mut dyn FnMut(&Browser
     of_the_holder(shop, browser, &lease, look);
     past_the_end(shop, browser, &lease, look);
     in_doubt(shop, browser, look);
+    paused(shop, browser, look);
     go("/claim/lost");
     look(browser, "lost");
     go("/no/such/page");
@@ -69,6 +71,10 @@ fn of_the_holder(
     browser.click("//button[@id='more']");
     browser.shows("Give a number");
     look(browser, "more-mistakes");
+    browser.fill("refund_address", "nonsense");
+    browser.click("//button[@id='set-refund']");
+    browser.shows("This is not a bitcoin address.");
+    look(browser, "refund-mistakes");
     go(&format!("/leases/{lease}/params"));
     look(browser, "params");
     go("/claim");
@@ -157,4 +163,23 @@ fn in_doubt(shop: &Shop, browser: &Browser, look: &mut dyn FnMut(&Browser, &str)
     go(&format!("/checkout/{invoice}"));
     browser.shows("the lease is over by now");
     look(browser, "checkout-over");
+}
+
+/// A request whose resource takes no money for a while.
+fn paused(shop: &Shop, browser: &Browser, look: &mut dyn FnMut(&Browser, &str)) {
+    let invoice = ask(browser, shop, "shared", "1");
+    let lease = lease_of(shop, &invoice);
+    stop_selling(shop, "shared", "pause");
+    let pages = [
+        ("checkout-paused", format!("/checkout/{invoice}"), "Paused: do not pay now"),
+        ("lease-paused", format!("/leases/{lease}"), "do not pay now"),
+        ("resource-paused", "/resources/shared".into(), "takes no money for this"),
+        ("catalogue-paused", "/".into(), "Paused"),
+    ];
+    for (stop, path, part) in pages {
+        browser.go(&format!("{}{path}", shop.url()));
+        browser.shows(part);
+        look(browser, stop);
+    }
+    stop_selling(shop, "shared", "resume");
 }

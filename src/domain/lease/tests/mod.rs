@@ -4,6 +4,7 @@
 
 mod cases;
 pub(crate) mod check;
+mod course;
 mod events;
 mod invoices;
 mod owed;

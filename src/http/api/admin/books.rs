@@ -153,7 +153,9 @@ async fn wallet(
     operator: Operator,
 ) -> Result<Json<Value>, Problem> {
     operator.may(Scope::Read)?;
-    let keychains = look::keychains(&state.db, state.shop.keychain_id).await?;
+    let mut conn = state.db.read().await?;
+    let keychains = look::keychains(&mut conn, state.shop.keychain_id).await?;
+    drop(conn);
     let name = keychains.first().map(|keychain| keychain.wallet.clone());
     let shown = keychains.into_iter().map(|keychain| {
         let end = keychain.first_unused + LOOKAHEAD;

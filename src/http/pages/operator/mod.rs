@@ -10,6 +10,7 @@ mod blocks;
 mod books;
 mod catalog;
 mod cells;
+mod days;
 mod deliveries;
 mod events;
 mod invoices;

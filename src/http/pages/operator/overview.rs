@@ -7,9 +7,9 @@ use axum::response::Response;
 use axum::routing::get;
 
 use super::blocks::Desk;
-use super::plot::{self, Kind};
+use super::days::{self, Plot};
 use super::{Cell, HOME, Table, Visitor};
-use crate::app::look::{Day, Overview};
+use crate::app::look::Overview;
 use crate::domain::uri::sat_text;
 use crate::http::HttpState;
 use crate::http::pages::problem::Wrong;
@@ -17,14 +17,6 @@ use crate::http::pages::{Frame, render};
 
 pub(super) fn router() -> Router<HttpState> {
     Router::new().route(HOME, get(overview))
-}
-
-/// A plot, and its numbers for who cannot see it.
-struct Plot {
-    title: &'static str,
-    lead: String,
-    svg: String,
-    numbers: Table,
 }
 
 /// Something that needs a look.
@@ -41,6 +33,8 @@ struct OverviewPage {
     desk: Desk,
     notices: Vec<Notice>,
     plots: Vec<Plot>,
+    resources: Table,
+    each: Vec<Plot>,
     leases: Vec<(String, Cell)>,
     money: Table,
     ending: Table,
@@ -55,7 +49,9 @@ async fn overview(State(state): State<HttpState>, visitor: Visitor) -> Result<Re
         frame: Frame::new(&state),
         desk: Desk::new(&visitor, HOME),
         notices: notices(&seen),
-        plots: plots(&seen.days)?,
+        plots: days::plots(&seen)?,
+        resources: days::resources(&seen),
+        each: days::of_each(&seen)?,
         leases: leases(&seen),
         money: money(&seen),
         ending: ending(&seen),
@@ -99,48 +95,6 @@ fn notices(seen: &Overview) -> Vec<Notice> {
         say(false, text, "/operator/payouts?state=due");
     }
     notices
-}
-
-fn plots(days: &[Day]) -> Result<Vec<Plot>, Wrong> {
-    let points = |value: fn(&Day) -> i64| -> Vec<plot::Point> {
-        days.iter().map(|day| (day.day.clone(), value(day))).collect()
-    };
-    let earned: i64 = days.iter().map(|day| day.earned_sat).sum();
-    let received: i64 = days.iter().map(|day| day.received_sat).sum();
-    let most = days.iter().map(|day| day.most_running).max().unwrap_or(0);
-    let running = days.last().map_or(0, |day| day.running);
-    let (earned, received) = (Cell::signed_sat(earned).text, Cell::signed_sat(received).text);
-    let revenue = format!(
-        "{received} received in {} days; {earned} were booked as earned, when leases changed or ended.",
-        days.len()
-    );
-    let occupancy = format!("Now: {running}. The most in {} days: {most}.", days.len());
-    let numbers = |columns: &[&'static str], cells: fn(&Day) -> Vec<Cell>| Table {
-        title: String::new(),
-        columns: columns.to_vec(),
-        rows: days.iter().rev().map(cells).collect(),
-        empty: "",
-    };
-    Ok(vec![
-        Plot {
-            title: "Revenue: received, satoshis a day",
-            svg: plot::draw(Kind::Bars, &points(|day| day.received_sat), &revenue)?,
-            lead: revenue,
-            numbers: numbers(&["Day", "Received", "Booked as earned"], |day| {
-                let sat = Cell::signed_sat;
-                vec![Cell::text(&day.day), sat(day.received_sat), sat(day.earned_sat)]
-            }),
-        },
-        Plot {
-            title: "Leases running, the most a day",
-            svg: plot::draw(Kind::Steps, &points(|day| day.most_running), &occupancy)?,
-            lead: occupancy,
-            numbers: numbers(&["Day", "The most", "At its end"], |day| {
-                let number = |number: i64| Cell::number(number);
-                vec![Cell::text(&day.day), number(day.most_running), number(day.running)]
-            }),
-        },
-    ])
 }
 
 fn leases(seen: &Overview) -> Vec<(String, Cell)> {
