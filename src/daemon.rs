@@ -435,8 +435,9 @@ async fn apply_catalog(
     clock: &SharedClock,
     catalog: Vec<crate::domain::resource::Terms>,
 ) -> anyhow::Result<()> {
-    let item = ApplyCatalog { catalog, now: clock.now(), actor: None, dry_run: false };
-    for change in db.write(item).await? {
+    let item =
+        ApplyCatalog { catalog, now: clock.now(), actor: None, dry_run: false, expect: None };
+    for change in db.write(item).await?.changes {
         if change.fate != Fate::Same {
             tracing::info!(resource = change.resource, fate = ?change.fate, "catalogue applied");
         }

@@ -2,10 +2,11 @@
 //! retired. Running leases and open invoices keep what they have.
 
 use crate::db::{self, Tx, WriteItem};
+use crate::domain::bearer::sha256_hex;
 use crate::domain::resource::Terms;
 use crate::domain::time::Timestamp;
 
-use super::AppError;
+use super::{AppError, Code, Refusal};
 
 /// What happened to one resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,24 +45,54 @@ pub struct ApplyCatalog {
     pub actor: Option<String>,
     /// Only tell what would happen.
     pub dry_run: bool,
+    /// Only if this is still the difference that was looked at: a [`Difference::hash`].
+    pub expect: Option<String>,
 }
 
-impl WriteItem for ApplyCatalog {
-    type Out = Vec<Change>;
-    type Error = AppError;
+/// What a catalogue would change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Each resource and what would happen to it.
+    pub changes: Vec<Change>,
+    /// SHA-256 in hex of the catalogue and of what is in force: another one when either changed.
+    pub hash: String,
+}
 
-    async fn run(&self, tx: &mut Tx) -> Result<Vec<Change>, AppError> {
-        let known = db::terms::list(tx.conn()).await?;
-        let changes = compare(&known, &self.catalog);
-        if !self.dry_run {
-            self.write(tx, &known, &changes).await?;
-        }
-        Ok(changes)
+impl Difference {
+    /// Of a catalogue to what is known.
+    pub fn new(known: &[db::terms::Resource], catalog: &[Terms]) -> Self {
+        let in_force = known.iter().map(|it| (&it.id, it.terms.version, it.retired_at.is_some()));
+        let both = serde_json::json!([catalog, in_force.collect::<Vec<_>>()]);
+        Self { changes: compare(known, catalog), hash: sha256_hex(both.to_string().as_bytes()) }
+    }
+
+    /// Whether the catalogue is in force already.
+    pub fn is_none(&self) -> bool {
+        self.changes.iter().all(|change| change.fate == Fate::Same)
     }
 }
 
-/// What a catalogue would change of what is known.
-pub fn compare(known: &[db::terms::Resource], catalog: &[Terms]) -> Vec<Change> {
+impl WriteItem for ApplyCatalog {
+    type Out = Difference;
+    type Error = AppError;
+
+    async fn run(&self, tx: &mut Tx) -> Result<Difference, AppError> {
+        let known = db::terms::list(tx.conn()).await?;
+        let found = Difference::new(&known, &self.catalog);
+        let other = self.expect.as_ref().is_some_and(|expect| *expect != found.hash);
+        if other && !found.is_none() {
+            let detail = "the catalogue, or what is in force, has changed since you looked; look at \
+                          the difference again";
+            return Err(Refusal::new(Code::Conflict, detail).into());
+        }
+        if !self.dry_run {
+            self.write(tx, &known, &found.changes).await?;
+        }
+        Ok(found)
+    }
+}
+
+fn compare(known: &[db::terms::Resource], catalog: &[Terms]) -> Vec<Change> {
     let mut changes = Vec::new();
     for terms in catalog {
         let fate = match known.iter().find(|resource| resource.id == terms.id) {

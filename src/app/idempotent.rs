@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::db::idempotency::Answer;
-use crate::db::{self, Conn, Tx};
+use crate::db::{self, Conn, Tx, WriteItem};
 use crate::domain::time::Timestamp;
 
 use super::{AppError, Code, Refusal};
@@ -63,4 +63,30 @@ pub async fn keep(
         db::idempotency::insert(tx.conn(), &key.key_hash, &answer, now).await?;
     }
     Ok(Outcome { status, body, replayed: false })
+}
+
+/// A change that makes nothing to be answered with, done once: the same key again changes nothing
+/// more.
+pub struct Once<I> {
+    /// The change.
+    pub item: I,
+    /// The caller's key; without one it is done each time.
+    pub key: Option<Key>,
+    /// The clock.
+    pub now: Timestamp,
+}
+
+impl<I: WriteItem<Error = AppError>> WriteItem for Once<I> {
+    /// `None` when it was done before.
+    type Out = Option<I::Out>;
+    type Error = AppError;
+
+    async fn run(&self, tx: &mut Tx) -> Result<Self::Out, AppError> {
+        if find(tx, self.key.as_ref()).await?.is_some() {
+            return Ok(None);
+        }
+        let done = self.item.run(tx).await?;
+        keep(tx, self.key.as_ref(), 204, Value::Null, self.now).await?;
+        Ok(Some(done))
+    }
 }

@@ -21,7 +21,7 @@ pub enum Mend {
     ForceRelease,
 }
 
-/// Mends the action that a lease waits for.
+/// Mends the action that a lease waits for. What is about to be tried again already is left so.
 pub struct MendAction {
     /// Rules and clock.
     pub ground: Ground,
@@ -42,28 +42,36 @@ impl WriteItem for MendAction {
         let open = db::action::first_open(tx.conn(), self.lease.as_str()).await?;
         let (name, what) = match self.mend {
             Mend::Retry => ("lease.retry", self.retry(tx, open, &lease).await?),
-            Mend::ForceRelease => ("lease.force-release", self.force(tx, open).await?),
+            Mend::ForceRelease => ("lease.force-release", Some(self.force(tx, open).await?)),
         };
-        let entry = (self.actor.as_str(), name, self.lease.as_str(), what.as_str());
-        db::audit_log::insert(tx.conn(), self.ground.now, entry).await?;
+        if let Some(what) = what {
+            let entry = (self.actor.as_str(), name, self.lease.as_str(), what.as_str());
+            db::audit_log::insert(tx.conn(), self.ground.now, entry).await?;
+        }
         Ok(db::lease::find(tx.conn(), self.lease.as_str()).await?.unwrap_or(lease))
     }
 }
 
 impl MendAction {
     /// What is open is due at once, and what failed and was left aside is to be done once more.
+    /// `None` when all of it is so already.
     async fn retry(
         &self,
         tx: &mut Tx,
         open: Option<ActionRow>,
         lease: &LeaseRow,
-    ) -> Result<Action, AppError> {
+    ) -> Result<Option<Action>, AppError> {
         let (subject, generation) = (self.lease.as_str(), lease.doc.standing.generation);
         let left = db::action::left_aside(tx.conn(), subject, generation).await?;
         let Some(first) = open.as_ref().or(left.first()).map(|row| row.action) else {
             let detail = "nothing of this lease waits for its provisioner";
             return Err(Refusal::new(Code::Conflict, detail).into());
         };
+        let now = self.ground.now;
+        let is_due = |open: &ActionRow| open.failed_at.is_none() && open.due_at <= now;
+        if left.is_empty() && open.as_ref().is_some_and(is_due) {
+            return Ok(None);
+        }
         if let Some(open) = open {
             db::action::retry(tx.conn(), &open.id, self.ground.now).await?;
         }
@@ -92,7 +100,7 @@ impl MendAction {
             db::action::make_up(tx.conn(), subject, generation, row.action).await?;
             db::action::insert(tx.conn(), &action_id(), &new, self.ground.now).await?;
         }
-        Ok(first)
+        Ok(Some(first))
     }
 
     async fn force(&self, tx: &mut Tx, open: Option<ActionRow>) -> Result<Action, AppError> {

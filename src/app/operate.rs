@@ -10,7 +10,7 @@ use super::settle::Ground;
 use super::settle_due::{book_loose, settle_loose};
 use super::{AppError, Code, Refusal};
 
-/// Pauses a resource, or lets it take money again.
+/// Pauses a resource, or lets it take money again. Doing again what is so already changes nothing.
 pub struct PauseResource {
     /// Rules and clock.
     pub ground: Ground,
@@ -27,9 +27,12 @@ impl WriteItem for PauseResource {
     type Error = AppError;
 
     async fn run(&self, tx: &mut Tx) -> Result<(), AppError> {
-        if db::terms::find(tx.conn(), &self.resource).await?.is_none() {
+        let Some(resource) = db::terms::find(tx.conn(), &self.resource).await? else {
             let detail = format!("there is no resource \"{}\"", self.resource);
             return Err(Refusal::new(Code::UnknownResource, detail).into());
+        };
+        if resource.paused_at.is_some() == self.pause {
+            return Ok(());
         }
         let at = self.pause.then_some(self.ground.now);
         db::terms::pause(tx.conn(), &self.resource, at).await?;
@@ -43,7 +46,7 @@ impl WriteItem for PauseResource {
     }
 }
 
-/// Gives money that found no lease to one.
+/// Gives money that found no lease to one. What this lease has already stays there.
 pub struct AssignPayment {
     /// Rules and clock.
     pub ground: Ground,
@@ -60,8 +63,15 @@ impl WriteItem for AssignPayment {
     type Error = AppError;
 
     async fn run(&self, tx: &mut Tx) -> Result<PaymentRow, AppError> {
-        let row = get_loose(tx, &self.payment).await?;
-        get_lease(tx, &self.lease).await?;
+        let row = get(tx, &self.payment).await?;
+        if row.lease.as_ref() == Some(&self.lease) {
+            return Ok(row);
+        }
+        let row = loose(row)?;
+        get_lease(tx, &self.lease).await.map_err(|error| match error {
+            AppError::Refused(why) => Refusal::field(why.code, "/lease", why.detail).into(),
+            error => error,
+        })?;
         if row.refund_address.is_some() {
             let detail = "this payment is to be refunded already";
             return Err(Refusal::new(Code::InvalidRequest, detail).into());
@@ -77,7 +87,7 @@ impl WriteItem for AssignPayment {
     }
 }
 
-/// Says where money that found no lease goes back to.
+/// Says where money that found no lease goes back to. The same address again changes nothing.
 pub struct RefundPayment {
     /// Rules and clock.
     pub ground: Ground,
@@ -94,7 +104,10 @@ impl WriteItem for RefundPayment {
     type Error = AppError;
 
     async fn run(&self, tx: &mut Tx) -> Result<PaymentRow, AppError> {
-        let row = get_loose(tx, &self.payment).await?;
+        let row = loose(get(tx, &self.payment).await?)?;
+        if row.refund_address.as_ref() == Some(&self.address) {
+            return Ok(row);
+        }
         refuse_own_at(tx, "/address", &self.address).await?;
         db::payment::set_refund_address(tx.conn(), &row.facts.id, &self.address).await?;
         let tip = db::chain::tip(tx.conn()).await?.map_or(0, |tip| tip.height);
@@ -113,17 +126,17 @@ async fn get(tx: &mut Tx, id: &str) -> Result<PaymentRow, AppError> {
         .ok_or_else(|| Refusal::new(Code::NotFound, format!("there is no payment {id}")).into())
 }
 
-async fn get_loose(tx: &mut Tx, id: &str) -> Result<PaymentRow, AppError> {
-    let row = get(tx, id).await?;
+/// Refuses what is not the operator's to give away.
+fn loose(row: PaymentRow) -> Result<PaymentRow, Refusal> {
     match &row.lease {
         None if row.branch != 0 => {
             let detail = "this is our own change; it belongs to nobody else";
-            Err(Refusal::new(Code::InvalidRequest, detail).into())
+            Err(Refusal::new(Code::InvalidRequest, detail))
         }
         None => Ok(row),
         Some(lease) => {
             let detail = format!("this payment belongs to {lease}");
-            Err(Refusal::new(Code::InvalidRequest, detail).into())
+            Err(Refusal::new(Code::InvalidRequest, detail))
         }
     }
 }

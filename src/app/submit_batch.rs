@@ -123,9 +123,12 @@ impl WriteItem for SubmitBatch {
         for subject in db::batch::subjects(tx.conn(), &row.id).await? {
             settle_subject(tx, &self.ground, &subject).await?;
         }
-        let detail = version.facts.txid.to_string();
-        let entry = (self.actor.as_str(), "payout.submit", row.id.as_str(), detail.as_str());
-        db::audit_log::insert(tx.conn(), self.ground.now, entry).await?;
+        // The same again only sends it again.
+        if version.submitted_at.is_none() {
+            let detail = version.facts.txid.to_string();
+            let entry = (self.actor.as_str(), "payout.submit", row.id.as_str(), detail.as_str());
+            db::audit_log::insert(tx.conn(), self.ground.now, entry).await?;
+        }
         Ok(())
     }
 }

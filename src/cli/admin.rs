@@ -263,12 +263,15 @@ pub(super) async fn apply(args: Apply, global: &Global, output: &Output) -> Resu
     // The server says the same, but of a file that it does not know.
     crate::catalog::load(&args.catalog)?;
     let client = client(args.server, global)?;
-    let path = |dry_run: bool| format!("/v1/admin/catalog?dry_run={dry_run}");
-    let planned: Value = client.post(&path(true), Sent::Toml(&text)).await?;
+    const PATH: &str = "/v1/admin/catalog?dry_run=";
+    let planned: Value = client.post(&format!("{PATH}true"), Sent::Toml(&text)).await?;
     if args.dry_run {
         return output.answer(&Shown(planned));
     }
-    output.note(&Shown(planned).to_string())?;
-    let done = client.post(&path(false), Sent::Toml(&text)).await?;
+    // Nothing else than what is shown here.
+    let expect = planned["hash"].as_str().unwrap_or_default();
+    let path = format!("{PATH}false&expect={expect}");
+    output.note(&Shown(planned.clone()).to_string())?;
+    let done = client.post(&path, Sent::Toml(&text)).await?;
     output.answer(&Applied(done))
 }

@@ -97,25 +97,11 @@ pub struct Bump {
 #[derive(Debug, clap::Args)]
 struct Fee {
     /// Satoshis a vbyte, e.g. 2.5; otherwise the node's estimate
-    #[arg(long, value_name = "SAT/VB", value_parser = feerate)]
+    #[arg(long, value_name = "SAT/VB", value_parser = crate::payout::feerate)]
     feerate: Option<u64>,
     /// The most that the fee may be of a payout, in percent; otherwise what is configured
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(1..=100))]
     max_fee_pct: Option<u64>,
-}
-
-/// Satoshis a vbyte with up to three decimals, as thousandths.
-fn feerate(text: &str) -> Result<u64, &'static str> {
-    const WRONG: &str = "satoshis a vbyte such as 3 or 1.5, at least 0.1";
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty() || !digits(whole) || !digits(part) || part.len() > 3 {
-        return Err(WRONG);
-    }
-    let whole: u64 = whole.parse().map_err(|_| WRONG)?;
-    let part: u64 = format!("{part:0<3}").parse().map_err(|_| WRONG)?;
-    let msat = whole.checked_mul(1000).and_then(|msat| msat.checked_add(part));
-    msat.filter(|msat| crate::payout::FEERATES_MSAT.contains(msat)).ok_or(WRONG)
 }
 
 impl Fee {
@@ -418,17 +404,6 @@ impl Drop for NewFile<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_feerate_has_up_to_three_decimals() {
-        for (text, msat) in [("3", 3000), ("1.5", 1500), ("0.1", 100), ("12.345", 12_345)] {
-            assert_eq!(feerate(text), Ok(msat), "{text}");
-        }
-        for text in ["", "0", "0.05", "1,5", "-1", "1.", ".5", "1.2345", "1e3", "10001"] {
-            let right = text == "1.";
-            assert_eq!(feerate(text).is_ok(), right, "{text}");
-        }
-    }
 
     #[test]
     fn no_file_is_written_over_and_none_is_left_empty() {

@@ -45,6 +45,16 @@ impl Batcher {
         if let Some(outcome) = self.answered(key.as_ref()).await? {
             return Ok(outcome);
         }
+        let made = self.make_version(asked, actor, key.clone()).await;
+        self.or_answered(made, key.as_ref()).await
+    }
+
+    async fn make_version(
+        &self,
+        asked: &Bump,
+        actor: Actor,
+        key: Option<Key>,
+    ) -> Result<Outcome, AppError> {
         self.ready()?;
         self.not_held().await?;
         let feerate_msat = self.feerate(asked.feerate_msat).await?;

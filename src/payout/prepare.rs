@@ -78,6 +78,16 @@ impl Batcher {
         if let Some(outcome) = self.answered(key.as_ref()).await? {
             return Ok(outcome);
         }
+        let made = self.make(asked, actor, key.clone()).await;
+        self.or_answered(made, key.as_ref()).await
+    }
+
+    async fn make(
+        &self,
+        asked: &Prepare,
+        actor: Actor,
+        key: Option<Key>,
+    ) -> Result<Outcome, AppError> {
         self.ready()?;
         self.not_held().await?;
         let (prepared, gathered) = self.drafted(asked, false).await?;
@@ -93,6 +103,18 @@ impl Batcher {
     /// What was answered to a key: what it made is not due any more, so it cannot be made again.
     pub(super) async fn answered(&self, key: Option<&Key>) -> Result<Option<Outcome>, AppError> {
         idempotent::answered(&mut self.db.read().await?, key).await
+    }
+
+    /// What another request with the same key made meanwhile, when this one finds nothing left to do.
+    pub(super) async fn or_answered(
+        &self,
+        made: Result<Outcome, AppError>,
+        key: Option<&Key>,
+    ) -> Result<Outcome, AppError> {
+        match made {
+            Err(error) => self.answered(key).await?.ok_or(error),
+            made => made,
+        }
     }
 
     async fn drafted(

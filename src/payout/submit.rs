@@ -34,16 +34,24 @@ fn wrong(detail: impl Into<String>) -> AppError {
 }
 
 impl Batcher {
-    /// Submits a signed PSBT (base64 or hex) or transaction (hex).
+    /// Submits a signed PSBT (base64 or hex) or transaction (hex), of the batch `only` if one is named.
     ///
     /// # Errors
     /// `invalid_request` with what is different, missing or wrong in it; `forbidden` before it is
     /// approved; `conflict` when the batch cannot be sent any more.
-    pub async fn submit(&self, text: &str, actor: String) -> Result<Submitted, AppError> {
+    pub async fn submit(
+        &self,
+        text: &str,
+        only: Option<&str>,
+        actor: String,
+    ) -> Result<Submitted, AppError> {
         let Some(signed) = Signed::read(text) else {
             return Err(wrong("this is neither a PSBT in base64 nor a transaction in hex"));
         };
         let (batch, version) = self.prepared(signed.transaction()).await?;
+        if only.is_some_and(|only| only != batch.as_str()) {
+            return Err(wrong(format!("this is of {batch}, not of this one")));
+        }
         let (id, n) = (batch.clone(), version.facts.n);
         let raw = match signed {
             Signed::Transaction(transaction) => *transaction,

@@ -79,7 +79,9 @@ impl Rig {
         db.write(AddKeychain(keychain.clone())).await.unwrap();
         let catalog = vec![terms];
         let now = START;
-        db.write(ApplyCatalog { catalog, now, actor: None, dry_run: false }).await.unwrap();
+        db.write(ApplyCatalog { catalog, now, actor: None, dry_run: false, expect: None })
+            .await
+            .unwrap();
         let shop = Arc::new(Shop {
             policy,
             limits: Limits::default(),

@@ -1,6 +1,6 @@
 //! The lists, newest first: a filter and a part give rows and the cursor of what follows.
 
-use crate::app::apply_catalog::{Change, compare};
+use crate::app::apply_catalog::Difference;
 use crate::app::view_webhook::{self, EndpointView};
 use crate::app::{AppError, Code, Refusal};
 use crate::db::action::ActionRow;
@@ -249,7 +249,7 @@ pub async fn catalog(db: &Db, part: &Part) -> Found<Resource> {
 ///
 /// # Errors
 /// Those of the database.
-pub async fn difference(db: &Db, catalog: &[Terms]) -> Result<Vec<Change>, AppError> {
+pub async fn difference(db: &Db, catalog: &[Terms]) -> Result<Difference, AppError> {
     let known = db::terms::list(&mut db.read().await?).await?;
-    Ok(compare(&known, catalog))
+    Ok(Difference::new(&known, catalog))
 }

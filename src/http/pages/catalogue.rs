@@ -9,6 +9,7 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::cookies::claim_cookie;
+use super::field::{Field, Kind, capital};
 use super::form::{Time, wait_words};
 use super::frame::{Frame, Moment, per, span};
 use super::mistakes::Mistakes;
@@ -109,53 +110,32 @@ pub(super) async fn index(State(state): State<HttpState>) -> Result<Response, Wr
     Ok(render(&Index { frame: Frame::new(&state), offers }))
 }
 
-/// A field for a parameter.
-pub(super) struct Param {
-    pub(super) name: String,
-    pub(super) label: String,
-    pub(super) hint: &'static str,
-    pub(super) required: bool,
-    pub(super) long: bool,
-    pub(super) most: u32,
-    pub(super) value: String,
-    pub(super) error: Option<String>,
+/// Fields for what a resource wants to know, empty.
+pub(super) fn param_fields(rules: &BTreeMap<String, ParamRule>) -> Vec<Field> {
+    rules.iter().map(|(name, rule)| param_field(name, rule)).collect()
 }
 
-impl Param {
-    /// Fields for all of these, empty.
-    pub(super) fn all(rules: &BTreeMap<String, ParamRule>) -> Vec<Self> {
-        rules.iter().map(|(name, rule)| Self::new(name.clone(), rule)).collect()
-    }
-
-    fn new(name: String, rule: &ParamRule) -> Self {
-        let words = name.replace(['_', '-'], " ");
-        let hint = match rule.format {
-            Some(ParamFormat::SshPublicKey) => {
-                "One line of your public key file, such as ~/.ssh/id_ed25519.pub."
-            }
-            Some(ParamFormat::Hostname) => "Such as box.example.org.",
-            Some(ParamFormat::WireguardPublicKey) => "What \u{201c}wg pubkey\u{201d} prints.",
-            None => "",
-        };
-        let most = rule.max_length.unwrap_or(DEFAULT_MAX_LENGTH);
-        Self {
-            label: capital(&words.replace("ssh", "SSH").replace("wireguard", "WireGuard")),
-            hint,
-            required: rule.required,
-            long: rule.format == Some(ParamFormat::SshPublicKey)
-                || (rule.format.is_none() && rule.pattern.is_none() && most > 200),
-            most,
-            value: String::new(),
-            error: None,
-            name,
+fn param_field(name: &str, rule: &ParamRule) -> Field {
+    let words = name.replace(['_', '-'], " ");
+    let label = capital(&words.replace("ssh", "SSH").replace("wireguard", "WireGuard"));
+    let hint = match rule.format {
+        Some(ParamFormat::SshPublicKey) => {
+            "One line of your public key file, such as ~/.ssh/id_ed25519.pub."
         }
+        Some(ParamFormat::Hostname) => "Such as box.example.org.",
+        Some(ParamFormat::WireguardPublicKey) => "What \u{201c}wg pubkey\u{201d} prints.",
+        None => "",
+    };
+    let most = rule.max_length.unwrap_or(DEFAULT_MAX_LENGTH);
+    let long = rule.format == Some(ParamFormat::SshPublicKey)
+        || (rule.format.is_none() && rule.pattern.is_none() && most > 200);
+    Field {
+        kind: if long { Kind::Long } else { Kind::Line },
+        required: rule.required,
+        most: Some(most),
+        param: true,
+        ..Field::line(name, &label, hint)
     }
-}
-
-/// With a capital letter at the beginning.
-pub(super) fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 /// A price with what it takes.
@@ -190,7 +170,7 @@ struct Mine {
 pub(super) struct ResourcePage {
     frame: Frame,
     pub(super) offer: Offer,
-    pub(super) params: Vec<Param>,
+    pub(super) params: Vec<Field>,
     pub(super) time: Time,
     pub(super) mistakes: Mistakes,
     quote: Option<Quote>,
@@ -209,7 +189,7 @@ impl ResourcePage {
     pub(super) async fn load(state: &HttpState, id: &str) -> Result<Self, Wrong> {
         let view = read::resources(&state.db, Some(id)).await?.pop();
         let offer = Offer::from(view.ok_or_else(Problem::internal)?);
-        let params = Param::all(&offer.params);
+        let params = param_fields(&offer.params);
         let usual = if offer.least_s >= DAY_S { DAY_S } else { 3600 };
         let time = Time::of(usual.clamp(offer.least_s, offer.most_s));
         Ok(Self {
@@ -220,7 +200,7 @@ impl ResourcePage {
             quote: None,
             refund: String::new(),
             keep: false,
-            once: super::form::nonce()?,
+            once: super::form::nonce(),
             to: None,
             query: String::new(),
             mine: Vec::new(),

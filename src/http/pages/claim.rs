@@ -116,7 +116,7 @@ pub(super) async fn ask_rotate(
         action: format!("{page}/rotate"),
         button: "Replace it".into(),
         danger: false,
-        hidden: vec![("once".into(), super::form::nonce()?)],
+        hidden: vec![("once".into(), super::form::nonce())],
         back: format!("{page}/claim"),
     }))
 }

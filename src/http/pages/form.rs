@@ -7,7 +7,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
 use super::problem::Wrong;
-use crate::http::Problem;
+use crate::app::random_128;
+use crate::domain::ids::base32;
 use crate::http::json::Form;
 
 /// What a form sent; a page says what is wrong with it.
@@ -67,10 +68,8 @@ impl Sent {
 }
 
 /// Something for `once` that nobody can guess.
-pub(super) fn nonce() -> Result<String, Problem> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(|_| Problem::internal())?;
-    Ok(format!("form_{}", crate::domain::ids::base32(&random)))
+pub(super) fn nonce() -> String {
+    format!("form_{}", base32(&random_128()))
 }
 
 /// A duration as typed: a number and `m`, `h` or `d`.

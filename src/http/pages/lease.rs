@@ -305,7 +305,7 @@ pub(super) async fn lease_page(
     page.keep(typed, most_s);
     page.site = site.filter(|_| held.is_some() && page.active);
     page.held = held;
-    page.once = super::form::nonce()?;
+    page.once = super::form::nonce();
     if let Some(lease) = unfunded {
         page.add_first(state, &lease).await?;
         page.more = short && page.first.is_none();

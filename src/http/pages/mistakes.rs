@@ -1,6 +1,6 @@
 //! What is wrong with a form, in plain words beside its fields.
 
-use super::catalogue::{Param, capital};
+use super::field::{Field, sentence};
 use super::problem::words;
 use crate::app::{Code, Refusal};
 
@@ -15,7 +15,7 @@ pub(super) struct Mistakes {
 
 impl Mistakes {
     /// Puts what was refused beside its field; `range` is said to a duration that is not allowed.
-    pub(super) fn add(&mut self, refusal: Refusal, params: &mut [Param], range: &str) {
+    pub(super) fn add(&mut self, refusal: Refusal, params: &mut [Field], range: &str) {
         if refusal.errors.is_empty() {
             self.problem = Some(plain(&refusal));
         }
@@ -45,11 +45,4 @@ fn plain(refusal: &Refusal) -> String {
             format!("{title}. {advice}")
         }
     }
-}
-
-/// A detail of the API as a sentence beside a field.
-fn sentence(detail: &str) -> String {
-    let about = ["is ", "must ", "has "].iter().any(|verb| detail.starts_with(verb));
-    let text = if about { format!("This {detail}") } else { capital(detail) };
-    if text.ends_with(['.', '!', '?']) { text } else { text + "." }
 }

@@ -9,6 +9,7 @@ mod checkout;
 mod claim;
 pub(crate) mod confirm;
 mod cookies;
+mod field;
 mod form;
 pub(crate) mod frame;
 mod holding;

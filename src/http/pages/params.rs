@@ -4,7 +4,8 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::catalogue::Param;
+use super::catalogue::param_fields;
+use super::field::{Field, Kind};
 use super::form::Sent;
 use super::holding::Holding;
 use super::mistakes::Mistakes;
@@ -19,7 +20,7 @@ use crate::http::HttpState;
 struct ParamsPage {
     frame: Frame,
     lease: String,
-    params: Vec<Param>,
+    params: Vec<Field>,
     problem: Option<String>,
 }
 
@@ -30,7 +31,7 @@ impl ParamsPage {
         mine: &Holding,
         value: impl Fn(&str) -> String,
     ) -> Result<Self, Wrong> {
-        let mut params = Param::all(&held::terms_of(&state.db, &mine.lease).await?.params);
+        let mut params = param_fields(&held::terms_of(&state.db, &mine.lease).await?.params);
         for param in &mut params {
             param.value = value(&param.name);
         }

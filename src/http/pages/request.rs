@@ -89,7 +89,7 @@ async fn again(
     page.refund = sent.text("refund_address").to_owned();
     page.keep = sent.some("keep").is_some();
     for param in &mut page.params {
-        param.value = sent.text(&format!("param.{}", param.name)).to_owned();
+        param.take(sent);
     }
     page.price(state).await?;
     if let Some(refusal) = refusal {

@@ -10,6 +10,7 @@ mod forms;
 mod lists;
 mod operator_acts;
 mod operator_finds;
+mod operator_forms;
 mod operator_pages;
 mod operators;
 mod overview;

@@ -69,8 +69,8 @@ fn what_a_key_may_not_do_is_not_offered_and_is_refused() {
             page(&desk, &manager, path).await.must(403);
         }
         assert!(!page(&desk, &manager, "/operator").await.text.contains("/operator/keys"));
-        send(&desk, &manager, "/operator/keys/new", "name=x&scope.admin=1&once=1").await.must(403);
-        send(&desk, &manager, "/operator/catalog/apply", "file=x").await.must(403);
+        send(&desk, &manager, "/operator/keys/new", "name=x&scopes.admin=1&once=1").await.must(403);
+        send(&desk, &manager, "/operator/catalog/-/apply", "difference=x").await.must(403);
     });
 }
 
@@ -78,7 +78,7 @@ fn what_a_key_may_not_do_is_not_offered_and_is_refused() {
 fn a_key_is_made_once_however_often_its_form_is_sent_and_shown_then_only() {
     at_desk(async |desk| {
         let cookie = signed_in(&desk, "read admin", 1).await;
-        let form = "name=Shop&scope.read=1&scope.manage=1&once=abcdefghijklmnopqrstuvwxyz";
+        let form = "name=Shop&scopes.read=1&scopes.manage=1&once=abcdefghijklmnopqrstuvwxyz";
         let shown = |html: &str| {
             let at = html.find("key_").expect("a key");
             html[at..at + 56].to_owned()
@@ -93,7 +93,7 @@ fn a_key_is_made_once_however_often_its_form_is_sent_and_shown_then_only() {
         assert!(!list.contains(&key) && list.contains("read, manage"), "{list}");
         let wrong =
             send(&desk, &cookie, "/operator/keys/new", "name=&once=abcdefghijklmnopq").await;
-        assert!(wrong.must(422).text.contains("give some of read, manage, payout, admin"));
+        assert!(wrong.must(422).text.contains("Give some of read, manage, payout, admin."));
     });
 }
 
@@ -116,7 +116,7 @@ fn an_endpoint_is_made_tried_and_deleted_and_its_secret_shown_once() {
         }
         page(&desk, &cookie, path).await.must(404);
         let wrong = send(&desk, &cookie, new, "url=ftp%3A%2F%2Fx&once=abcdefghijklmnopq").await;
-        assert!(wrong.must(422).text.contains("role=\"alert\""));
+        assert!(wrong.must(422).text.contains("id=\"error-url\""));
     });
 }
 
@@ -135,7 +135,7 @@ fn money_that_found_no_lease_is_given_to_one_or_back() {
         let [first, second] = found.collect::<Vec<_>>()[..] else { panic!("{list}") };
         assert!(page(&desk, &cookie, "/operator").await.text.contains("2,000 sat found no lease"));
         let wrong = send(&desk, &cookie, &format!("{first}/assign"), "lease=lse_x").await.must(422);
-        assert!(wrong.text.contains("this is no lease id") && wrong.text.contains("lse_x"));
+        assert!(wrong.text.contains("This is no lease id.") && wrong.text.contains("lse_x"));
         let lease = desk.lease().await;
         let id = text(&lease, "/lease/id");
         let given = format!("lease={id}");
@@ -152,7 +152,7 @@ fn money_that_found_no_lease_is_given_to_one_or_back() {
 }
 
 #[test]
-fn the_difference_to_the_file_is_shown_and_applied_unless_the_file_changed_meanwhile() {
+fn the_difference_to_the_file_is_shown_and_applied_unless_it_is_another_by_then() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("catalog.toml");
     let place: Arc<std::path::Path> = file.as_path().into();
@@ -172,14 +172,38 @@ fn the_difference_to_the_file_is_shown_and_applied_unless_the_file_changed_meanw
             let (key, _) = desk.operator("read", 2).await;
             let call = desk.call("GET", "/v1/admin/catalog/difference").bearer(&key);
             assert_eq!(call.send().await.must(200).body["changes"].as_array().unwrap().len(), 2);
-            let ask = page(&desk, &cookie, "/operator/catalog/apply").await.must(200).text;
-            let seen = ask.split("name=\"file\" value=\"").nth(1).unwrap()[..64].to_owned();
-            let form = format!("file={seen}");
+            let apply = "/operator/catalog/-/apply";
+            let seen = |html: &str| {
+                let at = html.split("name=\"difference\" value=\"").nth(1).expect("a hash");
+                format!("difference={}", &at[..64])
+            };
+            let first = seen(&page(&desk, &cookie, apply).await.must(200).text);
             std::fs::write(&file, catalog.replace("50", "60")).unwrap();
-            send(&desk, &cookie, "/operator/catalog/apply", &form).await.must(409);
+            let changed = send(&desk, &cookie, apply, &first).await.must(409).text;
+            assert!(changed.contains("has changed since you looked"), "{changed}");
             assert!(list().await.contains(">added<"));
+            // The same file, but something else is in force.
             std::fs::write(&file, catalog).unwrap();
-            send(&desk, &cookie, "/operator/catalog/apply", &form).await.must(303);
+            let (admin, _) = desk.operator("admin", 3).await;
+            let put = async |catalog: &str, expect: &str| {
+                let call = desk.call("POST", &format!("/v1/admin/catalog{expect}"));
+                let call = call.bearer(&admin).header("content-type", "application/toml");
+                call.body(catalog.to_owned()).send().await
+            };
+            let other = catalog.replace("mirror", "other");
+            let done = put(&other, "").await.must(200).body;
+            assert_eq!(done["hash"].as_str().map(str::len), Some(64), "{done}");
+            let changed = send(&desk, &cookie, apply, &first).await.must(409).text;
+            assert!(changed.contains("other") && seen(&changed) != first, "{changed}");
+            put(&other.replace("50", "51"), &format!("?expect={}", text(&done, "/hash")))
+                .await
+                .problem(409, "conflict");
+            // What is shown then can be applied; a second click finds it applied.
+            for _ in 0..2 {
+                send(&desk, &cookie, apply, &seen(&changed)).await.must(303);
+            }
+            let log = page(&desk, &cookie, "/operator/audit-log").await.must(200).text;
+            assert_eq!(log.matches(">catalog.apply<").count(), 4, "two a time: {log}");
             assert!(list().await.contains("the file is in force"));
             send(&desk, &cookie, "/operator/catalog/mirror/pause", "").await.must(303);
             assert!(list().await.contains(">paused<"));

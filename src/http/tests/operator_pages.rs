@@ -47,7 +47,7 @@ async fn lived_in(desk: &mut Desk) -> Value {
 #[test]
 fn every_page_shows_what_there_is_and_keeps_the_policy() {
     at_desk(async |mut desk| {
-        let cookie = signed_in(&desk, "read manage admin", 1).await;
+        let cookie = signed_in(&desk, "read manage payout admin", 1).await;
         lived_in(&mut desk).await;
         let mut seen: Vec<String> = LISTS.map(str::to_owned).to_vec();
         seen.push("/operator/keys".into());
@@ -73,6 +73,7 @@ fn every_page_shows_what_there_is_and_keeps_the_policy() {
                 }
             }
         }
+        assert!(seen.iter().any(|path| path == "/operator/batches/new"), "{seen:?}");
         for kind in ["leases/lse_", "invoices/inv_", "payments/pay_", "payouts/pyt_", "events/evt_"]
         {
             let begins = format!("/operator/{kind}");

@@ -34,7 +34,7 @@ fn wiki() -> Terms {
 }
 
 async fn offer(desk: &Desk, catalog: Vec<Terms>) {
-    let item = ApplyCatalog { catalog, now: START, actor: None, dry_run: false };
+    let item = ApplyCatalog { catalog, now: START, actor: None, dry_run: false, expect: None };
     desk.rig.db.write(item).await.unwrap();
 }
 

@@ -228,7 +228,8 @@ fn anyone_can_check_the_books_of_a_retired_resource() {
         let lease = desk.lease().await;
         desk.pay(&lease, 1000).await;
         let now = desk.rig.clock.now();
-        let item = ApplyCatalog { catalog: Vec::new(), now, actor: None, dry_run: false };
+        let item =
+            ApplyCatalog { catalog: Vec::new(), now, actor: None, dry_run: false, expect: None };
         desk.rig.db.write(item).await.unwrap();
         desk.get("/v1/resources/gpu-small").await.problem(404, "unknown_resource");
         let books = desk.get("/v1/resources/gpu-small/accounts").await.must(200).body;

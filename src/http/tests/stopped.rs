@@ -15,7 +15,7 @@ const QR: &str = "class=\"qr\"";
 
 async fn retire(desk: &Desk) {
     let now = desk.rig.clock.now();
-    let item = ApplyCatalog { catalog: Vec::new(), now, actor: None, dry_run: false };
+    let item = ApplyCatalog { catalog: Vec::new(), now, actor: None, dry_run: false, expect: None };
     desk.rig.db.write(item).await.unwrap();
 }
 

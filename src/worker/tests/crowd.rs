@@ -59,7 +59,8 @@ async fn top_up(rig: &Rig, lease: &LeaseId) -> InvoiceId {
 }
 
 async fn apply(rig: &Rig, catalog: Vec<Terms>) {
-    let item = ApplyCatalog { catalog, now: rig.clock.now(), actor: None, dry_run: false };
+    let item =
+        ApplyCatalog { catalog, now: rig.clock.now(), actor: None, dry_run: false, expect: None };
     rig.db.write(item).await.unwrap();
 }
 

@@ -55,8 +55,12 @@ fn money_that_found_no_lease_is_given_to_one_or_goes_back() {
         let (status, answer) = operate(shop, Method::POST, &path, Some(&body));
         assert_eq!(status, 200, "{answer}");
         shop.lease_until("the money to be time", &rented.lease, |it| paid_s(it) == 10_800);
-        let (status, _) = operate(shop, Method::POST, &path, Some(&body));
+        let (status, again) = operate(shop, Method::POST, &path, Some(&body));
+        assert_eq!((status, &again["lease"]), (200, &json!(rented.lease)), "{again}");
+        let other = json!({ "lease": shop.rent("shared", 3600).lease });
+        let (status, _) = operate(shop, Method::POST, &path, Some(&other));
         assert_eq!(status, 422, "once");
+        assert_eq!(paid_s(&shop.lease(&rented.lease)), 10_800);
 
         let second = stray_money(shop, 50, 5000);
         let path = format!("payments/{second}/refund");

@@ -8,6 +8,7 @@ pub mod books;
 pub mod browser;
 pub mod cut;
 pub mod daemon;
+pub mod desk;
 pub mod guarded;
 pub mod pair;
 pub mod payouts;

@@ -1,6 +1,7 @@
 //! The pages in a real browser, as customers see and touch them.
 
 mod closed;
+mod hooks;
 mod live;
 mod operators;
 mod quality;

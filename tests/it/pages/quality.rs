@@ -26,8 +26,16 @@ fn violations(browser: &Browser) -> String {
 }
 
 /// The answers to forms: their addresses give something else, or nothing.
-const ANSWERS: [&str; 5] =
-    ["resource-mistakes", "more-mistakes", "refund-mistakes", "claim-shown", "forget"];
+const ANSWERS: [&str; 8] = [
+    "resource-mistakes",
+    "more-mistakes",
+    "refund-mistakes",
+    "claim-shown",
+    "forget",
+    "operator-sign-in-wrong",
+    "operator-batch-preview",
+    "operator-mistakes",
+];
 
 /// The page as the server sends it; the answer to a form as the browser has it.
 fn source(browser: &Browser, stop: &str) -> String {

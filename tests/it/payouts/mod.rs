@@ -7,6 +7,7 @@ mod fees;
 mod multisig;
 mod outside;
 mod owed;
+mod pages;
 mod persons;
 mod refunds;
 mod restored;

@@ -9,6 +9,7 @@ mod http;
 mod kills;
 mod many;
 mod mended;
+mod pages;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;

@@ -58,6 +58,9 @@ struct HowToApply {
     /// Only tell what would change.
     #[serde(default)]
     dry_run: bool,
+    /// Only if it is still what was looked at: `hash` of a dry run or of
+    /// `/v1/admin/catalog/difference`.
+    expect: Option<String>,
 }
 
 fn show(change: &Change) -> Value {
@@ -75,32 +78,22 @@ fn show(change: &Change) -> Value {
     json!({ "resource": change.resource, "fate": fate, "differences": differences })
 }
 
-/// The catalogue file of this server, as it is now.
-pub(in crate::http) struct File {
-    /// As it was read.
-    pub text: String,
-    /// What it says.
-    pub catalog: Vec<Terms>,
-}
-
-impl File {
-    /// Reads it.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub async fn read(state: &HttpState) -> Result<Self, Refusal> {
-        let wrong = |detail: String| Refusal::new(Code::InvalidRequest, detail);
-        let place = state.catalog.display().to_string();
-        let text = tokio::fs::read_to_string(&*state.catalog).await;
-        let text = text.map_err(|error| wrong(format!("{place}: {error}")))?;
-        let catalog = crate::catalog::parse(&place, &text);
-        Ok(Self { catalog: catalog.map_err(|problems| wrong(problems.to_string()))?, text })
-    }
+/// What the catalogue file of this server says now.
+///
+/// # Errors
+/// What is wrong with it.
+pub(in crate::http) async fn read_file(state: &HttpState) -> Result<Vec<Terms>, Refusal> {
+    let wrong = |detail: String| Refusal::new(Code::InvalidRequest, detail);
+    let place = state.catalog.display().to_string();
+    let text = tokio::fs::read_to_string(&*state.catalog).await;
+    let text = text.map_err(|error| wrong(format!("{place}: {error}")))?;
+    let catalog = crate::catalog::parse(&place, &text);
+    catalog.map_err(|problems| wrong(problems.to_string()))
 }
 
 /// What applying the server's own catalogue file would change. Scope `read`.
 #[utoipa::path(get, path = "/v1/admin/catalog/difference", tag = "admin",
-    responses((status = 200, description = "{changes}", body = Object),
+    responses((status = 200, description = "{changes, hash}", body = Object),
         (status = 401, description = "unauthorized", body = ProblemBody),
         (status = 422, description = "invalid_request: what is wrong with the file",
             body = ProblemBody)))]
@@ -109,16 +102,18 @@ async fn difference(
     operator: Operator,
 ) -> Result<Json<Value>, Problem> {
     operator.may(Scope::Read)?;
-    let file = File::read(&state).await?;
-    let changes = look::difference(&state.db, &file.catalog).await?;
-    Ok(Json(json!({ "changes": changes.iter().map(show).collect::<Vec<_>>() })))
+    let found = look::difference(&state.db, &read_file(&state).await?).await?;
+    let changes: Vec<Value> = found.changes.iter().map(show).collect();
+    Ok(Json(json!({ "changes": changes, "hash": found.hash })))
 }
 
 /// Apply a catalogue, sent as TOML. Scope `admin`.
 #[utoipa::path(post, path = "/v1/admin/catalog", tag = "admin", params(HowToApply),
     request_body(content = String, content_type = "application/toml", description = "catalog.toml"),
-    responses((status = 200, description = "{changes}", body = Object),
+    responses((status = 200, description = "{changes, hash, dry_run}", body = Object),
         (status = 403, description = "forbidden", body = ProblemBody),
+        (status = 409, description = "conflict: it is not what was looked at any more",
+            body = ProblemBody),
         (status = 413, description = "payload_too_large", body = ProblemBody),
         (status = 415, description = "unsupported_media_type", body = ProblemBody),
         (status = 422, description = "invalid_request: what is wrong with it",
@@ -137,9 +132,11 @@ async fn apply(
         now: state.clock.now(),
         actor: Some(operator.name()),
         dry_run: how.dry_run,
+        expect: how.expect,
     };
-    let changes: Vec<Value> = state.db.write(item).await?.iter().map(show).collect();
-    Ok(Json(json!({ "changes": changes, "dry_run": how.dry_run })))
+    let found = state.db.write(item).await?;
+    let changes: Vec<Value> = found.changes.iter().map(show).collect();
+    Ok(Json(json!({ "changes": changes, "hash": found.hash, "dry_run": how.dry_run })))
 }
 
 async fn set_paused(

@@ -8,7 +8,7 @@ pub(in crate::http) mod keys;
 mod leases;
 mod overview;
 mod payments;
-mod payouts;
+pub(in crate::http) mod payouts;
 pub(super) mod rescan;
 mod ssh_keys;
 pub(in crate::http) mod webhooks;

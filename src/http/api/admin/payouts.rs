@@ -29,7 +29,7 @@ use crate::http::{HttpState, Problem};
 use crate::payout::{Bump, Prepare};
 
 /// The largest PSBT that is taken: it carries the whole transactions that made its coins.
-const PSBT_LIMIT: usize = 16 * 1024 * 1024;
+pub(in crate::http) const PSBT_LIMIT: usize = 16 * 1024 * 1024;
 
 const PREPARE: &str = "/v1/admin/payouts/prepare";
 
@@ -49,7 +49,8 @@ pub(super) fn router() -> OpenApiRouter<HttpState> {
 }
 
 impl Operator {
-    fn actor(&self) -> Actor {
+    /// Who it is to the two-person rule.
+    pub(in crate::http) fn actor(&self) -> Actor {
         Actor { key: self.0.id.clone(), name: self.name() }
     }
 }
@@ -124,7 +125,8 @@ struct NewBatch {
     expect_txid: Option<String>,
 }
 
-async fn show(state: &HttpState, id: &str) -> Result<BatchView, Problem> {
+/// A batch as it is now.
+pub(in crate::http) async fn show(state: &HttpState, id: &str) -> Result<BatchView, Problem> {
     let ground = (
         state.shop.keychain.network(),
         state.readiness.borrow().height(),
@@ -188,6 +190,8 @@ async fn prepare(
 struct SignedBatch {
     /// The signed PSBT in base64, or the finished transaction in hex.
     psbt: String,
+    /// Take it only if it is of this batch.
+    batch: Option<String>,
 }
 
 /// What became of a signed batch.
@@ -218,7 +222,8 @@ async fn submit(
     body: Body<SignedBatch>,
 ) -> Result<Json<SubmittedView>, Problem> {
     operator.may(Scope::Payout)?;
-    let done = state.batcher.submit(&body.value.psbt, operator.name()).await?;
+    let SignedBatch { psbt, batch } = body.value;
+    let done = state.batcher.submit(&psbt, batch.as_deref(), operator.name()).await?;
     let batch = show(&state, done.batch.as_str()).await?;
     Ok(Json(SubmittedView { complete: done.complete, missing: done.missing, batch }))
 }

@@ -5,8 +5,8 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 
-use super::asked::{Asked, Asking, resources};
-use super::{Cell, Filter, ListPage, Table, Visitor, When};
+use super::asked::{Asked, Asking};
+use super::{Cell, ListPage, Table, Visitor, When};
 use crate::app::look::{self, ActionFilter};
 use crate::db::action::ActionRow;
 use crate::http::HttpState;
@@ -35,13 +35,9 @@ async fn list(
     let mut page = ListPage::new(&state, &visitor, LIST);
     page.lead = "What provisioners were told. A lease's page has the buttons to try again and to \
                  force a release.";
-    let resources =
-        Filter { choices: resources(&state).await?, ..asked.filter("resource", "Resource", &[]) };
-    page.filters = vec![
-        asked.filter("state", "State", &STATES),
-        resources,
-        asked.filter("lease", "Lease", &[]),
-    ];
+    page.filters = vec![asked.filter("state", "State", &STATES)];
+    page.filter_by_resource(&state, &asked).await?;
+    page.filters.push(asked.filter("lease", "Lease", &[]));
     Ok(page.show(&asked, &COLUMNS, found, |row| cells(&row)))
 }
 

@@ -5,14 +5,15 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use super::asked::{Asked, Filter};
+use super::asked::{Asked, Filter, resources};
 use super::cells::{Cell, Table, When};
 use super::session::Visitor;
-use crate::app::Code;
 use crate::app::look::Listing;
+use crate::app::{AppError, Code};
 use crate::domain::site::escaped;
 use crate::http::auth::Scope;
-use crate::http::pages::form::Sent;
+use crate::http::pages::field::{Field, Kind, sentence};
+use crate::http::pages::form::{Sent, nonce};
 use crate::http::pages::problem::Wrong;
 use crate::http::pages::{Frame, render};
 use crate::http::{HttpState, Problem};
@@ -43,6 +44,9 @@ const PLACES: [(&str, &str, Scope); 13] = [
 impl Desk {
     /// For a page at or below `here`.
     pub(super) fn new(visitor: &Visitor, here: &str) -> Self {
+        // Batches are below payouts.
+        let here =
+            if here.starts_with(super::batches::LIST.0) { "/operator/payouts" } else { here };
         let places = PLACES.iter().filter(|(_, _, scope)| visitor.has(*scope));
         let is_here = |place: &str| {
             let below = here.strip_prefix(place).is_some_and(|rest| rest.starts_with('/'));
@@ -105,6 +109,17 @@ impl ListPage {
             first: None,
             next: None,
         }
+    }
+
+    /// A choice of resources to filter by.
+    pub(super) async fn filter_by_resource(
+        &mut self,
+        state: &HttpState,
+        asked: &Asked,
+    ) -> Result<(), AppError> {
+        let choices = resources(state).await?;
+        self.filters.push(Filter { choices, ..asked.filter("resource", "Resource", &[]) });
+        Ok(())
     }
 
     /// What is said when there are no rows.
@@ -185,25 +200,6 @@ impl DetailPage {
     }
 }
 
-/// A field of a form: one line of text, or boxes to tick.
-pub(super) struct Input {
-    pub(super) name: &'static str,
-    pub(super) label: &'static str,
-    pub(super) hint: &'static str,
-    pub(super) value: String,
-    pub(super) boxes: &'static [&'static str],
-}
-
-impl Input {
-    pub(super) fn line(name: &'static str, label: &'static str, hint: &'static str) -> Self {
-        Self { name, label, hint, value: String::new(), boxes: &[] }
-    }
-
-    fn ticked(&self, word: &str) -> bool {
-        self.value.split(' ').any(|ticked| ticked == word)
-    }
-}
-
 /// A page that asks once more, or for what is needed, before something is changed.
 #[derive(Template)]
 #[template(path = "operator/form.html")]
@@ -216,7 +212,7 @@ pub(super) struct FormPage {
     /// Where the form goes.
     pub(super) action: String,
     pub(super) hidden: Vec<(&'static str, String)>,
-    pub(super) inputs: Vec<Input>,
+    pub(super) fields: Vec<Field>,
     pub(super) button: &'static str,
     pub(super) danger: bool,
     pub(super) back: String,
@@ -238,8 +234,8 @@ impl FormPage {
             words: Vec::new(),
             table: Table::default(),
             action,
-            hidden: Vec::new(),
-            inputs: Vec::new(),
+            hidden: vec![("once", nonce())],
+            fields: Vec::new(),
             button,
             danger: false,
             back,
@@ -261,18 +257,33 @@ impl FormPage {
         render(&self)
     }
 
-    /// The form once more with what was wrong in it; what is no mistake of the form stays one.
+    /// The form once more, with what is wrong beside its fields; what breaks for other reasons is a
+    /// page of its own.
     pub(super) fn again(mut self, problem: Problem, sent: &Sent) -> Result<Response, Wrong> {
-        if !matches!(problem.code(), Code::InvalidRequest | Code::NotFound | Code::Conflict) {
+        use Code::{Conflict, Forbidden, InvalidRequest, NotFound, NotReady};
+        if !matches!(problem.code(), InvalidRequest | NotFound | Conflict | Forbidden | NotReady) {
             return Err(problem.into());
         }
-        for input in &mut self.inputs {
-            if input.boxes.is_empty() {
-                input.value = sent.text(input.name).to_owned();
+        for field in &mut self.fields {
+            field.take(sent);
+        }
+        let body = problem.body();
+        self.problem = body.errors.is_empty().then(|| sentence(&body.detail));
+        for error in &body.errors {
+            let said = Some(sentence(&error.detail));
+            // A page may have another unit than the API: `feerate` is `/feerate_msat_vb`.
+            let named = |field: &&mut Field| {
+                let rest =
+                    error.pointer.strip_prefix('/').and_then(|it| it.strip_prefix(&field.name));
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+            };
+            match self.fields.iter_mut().find(named) {
+                Some(field) => field.error = said,
+                None => self.problem = said,
             }
         }
-        self.problem = Some(problem.body().detail.clone());
-        Ok((StatusCode::UNPROCESSABLE_ENTITY, render(&self)).into_response())
+        let status = StatusCode::from_u16(body.status).unwrap_or(StatusCode::CONFLICT);
+        Ok((status, render(&self)).into_response())
     }
 }
 

@@ -11,13 +11,12 @@ use super::{Button, Cell, DetailPage, FormPage, Table, Visitor, When};
 use crate::app::apply_catalog::{ApplyCatalog, Change, Fate};
 use crate::app::look::{self, Part};
 use crate::app::operate::PauseResource;
-use crate::app::{Code, Refusal};
+use crate::app::{AppError, Code, Refusal};
 use crate::db::terms::Resource;
-use crate::domain::bearer::sha256_hex;
 use crate::domain::resource::{Access, Terms};
 use crate::domain::uri::sat_text;
 use crate::http::HttpState;
-use crate::http::api::admin::catalog::File;
+use crate::http::api::admin::catalog::read_file;
 use crate::http::auth::Scope;
 use crate::http::json::Path;
 use crate::http::pages::form::Sent;
@@ -25,7 +24,8 @@ use crate::http::pages::frame::per;
 use crate::http::pages::problem::Wrong;
 
 const LIST: (&str, &str) = ("/operator/catalog", "Catalogue");
-const APPLY: &str = "/operator/catalog/apply";
+/// No resource has this id: none begins with a hyphen.
+const APPLY: &str = "/operator/catalog/-/apply";
 /// More resources than anybody has.
 const ALL: u32 = 10_000;
 
@@ -73,10 +73,10 @@ async fn list(State(state): State<HttpState>, visitor: Visitor) -> Result<Respon
         rows: rows.collect(),
         empty: "Nothing is offered.",
     });
-    match File::read(&state).await {
-        Ok(file) => {
-            let changes = look::difference(&state.db, &file.catalog).await?;
-            let table = differences(&changes);
+    match read_file(&state).await {
+        Ok(catalog) => {
+            let found = look::difference(&state.db, &catalog).await?;
+            let table = differences(&found.changes);
             if !table.rows.is_empty() && visitor.has(Scope::Admin) {
                 page.buttons = vec![Button::new(APPLY, "Apply the file")];
             }
@@ -221,25 +221,31 @@ async fn act(
     State(state): State<HttpState>,
     visitor: Visitor,
     Path((resource, act)): Path<(String, String)>,
+    sent: Sent,
 ) -> Result<Response, Wrong> {
     visitor.may(Scope::Manage)?;
     let (pause, actor) = (pauses(&act)?, visitor.name());
     let to = format!("/operator/catalog/{resource}");
-    state.db.write(PauseResource { ground: state.ground(), resource, pause, actor }).await?;
+    let item = PauseResource { ground: state.ground(), resource, pause, actor };
+    visitor.change(&state, (&format!("{to}/{act}"), &sent), item).await?;
     Ok(Redirect::to(&to).into_response())
+}
+
+/// Shows what applying the file would change; what is sent back holds for this difference only.
+async fn question(state: &HttpState, visitor: &Visitor) -> Result<FormPage, Wrong> {
+    let found = look::difference(&state.db, &read_file(state).await?).await?;
+    let place = (APPLY.to_owned(), LIST.0.to_owned());
+    let mut page = FormPage::new(state, visitor, place, ("Apply the file?", "Apply it"));
+    page.table = differences(&found.changes);
+    page.hidden.push(("difference", found.hash));
+    let words = "Running leases and open invoices keep the terms that they have. What is missing in \
+                 the file is retired.";
+    Ok(page.words(words))
 }
 
 async fn ask_apply(State(state): State<HttpState>, visitor: Visitor) -> Result<Response, Wrong> {
     visitor.may(Scope::Admin)?;
-    let file = File::read(&state).await?;
-    let changes = look::difference(&state.db, &file.catalog).await?;
-    let place = (APPLY.to_owned(), LIST.0.to_owned());
-    let mut page = FormPage::new(&state, &visitor, place, ("Apply the file?", "Apply it"));
-    page.table = differences(&changes);
-    page.hidden = vec![("file", sha256_hex(file.text.as_bytes()))];
-    let words = "Running leases and open invoices keep the terms that they have. What is missing in \
-                 the file is retired.";
-    Ok(page.words(words).show())
+    Ok(question(&state, &visitor).await?.show())
 }
 
 async fn apply(
@@ -248,14 +254,18 @@ async fn apply(
     sent: Sent,
 ) -> Result<Response, Wrong> {
     visitor.may(Scope::Admin)?;
-    let file = File::read(&state).await?;
-    if sha256_hex(file.text.as_bytes()) != sent.text("file") {
-        let detail = "the file has changed since you looked at it; look at the difference again";
-        return Err(Refusal::new(Code::Conflict, detail).into());
+    let item = ApplyCatalog {
+        catalog: read_file(&state).await?,
+        now: state.clock.now(),
+        actor: Some(visitor.name()),
+        dry_run: false,
+        expect: Some(sent.text("difference").to_owned()),
+    };
+    match state.db.write(item).await {
+        Ok(_) => Ok(Redirect::to(LIST.0).into_response()),
+        Err(AppError::Refused(why)) if why.code == Code::Conflict => {
+            question(&state, &visitor).await?.again(why.into(), &sent)
+        }
+        Err(error) => Err(error.into()),
     }
-    let actor = Some(visitor.name());
-    let item =
-        ApplyCatalog { catalog: file.catalog, now: state.clock.now(), actor, dry_run: false };
-    state.db.write(item).await?;
-    Ok(Redirect::to(LIST.0).into_response())
 }

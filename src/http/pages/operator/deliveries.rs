@@ -15,6 +15,7 @@ use crate::domain::webhook::DeliveryStatus;
 use crate::http::HttpState;
 use crate::http::auth::Scope;
 use crate::http::json::Path;
+use crate::http::pages::form::Sent;
 use crate::http::pages::problem::Wrong;
 
 const LIST: (&str, &str) = ("/operator/deliveries", "Deliveries");
@@ -58,7 +59,7 @@ fn cells(row: &Delivery) -> Vec<Cell> {
     vec![
         Cell::id("deliveries", &delivery.id),
         Cell::badge(&delivery.status),
-        Cell::link(format!("/operator/events/{}", delivery.event), &delivery.kind),
+        Cell { class: "words", ..event(&delivery) },
         Cell::id("webhooks", &delivery.webhook),
         Cell::number(delivery.attempts),
         Cell::words(answer(&delivery)),
@@ -74,6 +75,10 @@ pub(super) fn table(rows: &[Delivery]) -> Table {
         rows: rows.iter().map(cells).collect(),
         empty: "It went to no endpoint, or that is over for 30 days.",
     }
+}
+
+fn event(delivery: &DeliveryView) -> Cell {
+    Cell::link(format!("/operator/events/{}", delivery.event), &delivery.kind)
 }
 
 /// What came back last.
@@ -97,7 +102,7 @@ async fn one(
         page.buttons = vec![Button::new(to, "Deliver it again")];
     }
     page.facts = vec![
-        ("Event", Cell::link(format!("/operator/events/{}", delivery.event), &delivery.kind)),
+        ("Event", event(delivery)),
         ("Number", Cell::text(delivery.seq)),
         ("Webhook", Cell::id("webhooks", &delivery.webhook)),
         ("Tries", Cell::text(delivery.attempts)),
@@ -145,9 +150,11 @@ async fn redeliver(
     State(state): State<HttpState>,
     visitor: Visitor,
     Path(id): Path<String>,
+    sent: Sent,
 ) -> Result<Response, Wrong> {
     visitor.may(Scope::Manage)?;
     let by = By { actor: visitor.name(), now: state.clock.now() };
-    state.db.write(Redeliver { id: id.clone(), by }).await?;
-    Ok(Redirect::to(&format!("/operator/deliveries/{id}")).into_response())
+    let to = format!("/operator/deliveries/{id}");
+    visitor.change(&state, (&format!("{to}/redeliver"), &sent), Redeliver { id, by }).await?;
+    Ok(Redirect::to(&to).into_response())
 }

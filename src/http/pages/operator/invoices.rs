@@ -5,8 +5,8 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 
-use super::asked::{Asked, Asking, resources};
-use super::{Cell, DetailPage, Filter, ListPage, Table, Visitor, When};
+use super::asked::{Asked, Asking};
+use super::{Cell, DetailPage, ListPage, Table, Visitor, When};
 use crate::app::look::{self, Filter as Which};
 use crate::app::{read, view};
 use crate::http::HttpState;
@@ -33,9 +33,8 @@ async fn list(
     };
     let found = look::invoices(&state.db, filter, &asked.part()).await?;
     let mut page = ListPage::new(&state, &visitor, LIST);
-    let resources =
-        Filter { choices: resources(&state).await?, ..asked.filter("resource", "Resource", &[]) };
-    page.filters = vec![asked.filter("state", "Status", &STATES), resources];
+    page.filters = vec![asked.filter("state", "Status", &STATES)];
+    page.filter_by_resource(&state, &asked).await?;
     let scene = state.scene();
     let columns = ["Invoice", "Status", "For", "Amount", "Credited", "Lease", "Made"];
     Ok(page.show(&asked, &columns, found, |row| {

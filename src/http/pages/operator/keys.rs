@@ -7,15 +7,16 @@ use axum::routing::get;
 
 use super::asked::{Asked, Asking};
 use super::blocks::SecretPage;
-use super::{Button, Cell, DetailPage, FormPage, Input, ListPage, Visitor, When};
+use super::{Button, Cell, DetailPage, FormPage, ListPage, Visitor, When};
 use crate::app::api_keys::RevokeKey;
 use crate::app::look;
+use crate::http::HttpState;
 use crate::http::api::admin::keys::make;
 use crate::http::auth::{SCOPES, Scope};
 use crate::http::json::Path;
-use crate::http::pages::form::{Sent, nonce};
+use crate::http::pages::field::{Field, Kind, ticked};
+use crate::http::pages::form::Sent;
 use crate::http::pages::problem::Wrong;
-use crate::http::{HttpState, Problem};
 
 const LIST: (&str, &str) = ("/operator/keys", "Keys");
 
@@ -75,28 +76,24 @@ async fn one(
     Ok(page.show())
 }
 
-fn form(state: &HttpState, visitor: &Visitor) -> Result<FormPage, Problem> {
+fn form(state: &HttpState, visitor: &Visitor) -> FormPage {
     let place = ("/operator/keys/new".to_owned(), LIST.0.to_owned());
     let mut page = FormPage::new(state, visitor, place, ("Make an API key", "Make it"));
-    page.hidden = vec![("once", nonce()?)];
-    page.inputs = vec![
-        Input::line("name", "Name", "For people: what uses it, or who."),
-        Input {
-            boxes: &SCOPES,
-            ..Input::line(
-                "scope",
-                "May",
-                "read: see everything. manage: act on leases, payments \
-                and resources. payout: send money out. admin: keys, catalogue, endpoints.",
-            )
+    let scopes = "read: see everything. manage: act on leases, payments and resources. payout: send \
+                  money out. admin: keys, catalogue, endpoints.";
+    page.fields = vec![
+        Field {
+            most: Some(100),
+            ..Field::line("name", "Name", "For people: what uses it, or who.")
         },
+        Field { kind: Kind::Boxes(&SCOPES), ..Field::line("scopes", "May", scopes) },
     ];
-    Ok(page)
+    page
 }
 
 async fn new(State(state): State<HttpState>, visitor: Visitor) -> Result<Response, Wrong> {
     visitor.may(Scope::Admin)?;
-    Ok(form(&state, &visitor)?.show())
+    Ok(form(&state, &visitor).show())
 }
 
 async fn create(
@@ -105,8 +102,7 @@ async fn create(
     sent: Sent,
 ) -> Result<Response, Wrong> {
     visitor.may(Scope::Admin)?;
-    let ticked = SCOPES.iter().filter(|scope| sent.some(&format!("scope.{scope}")).is_some());
-    let scopes: Vec<String> = ticked.map(|scope| (*scope).to_owned()).collect();
+    let scopes = ticked(&SCOPES, "scopes", &sent);
     let (headers, body) = sent.once();
     let name = sent.text("name").to_owned();
     match make(&state, &visitor.operator, (&headers, &body), name, &scopes).await {
@@ -118,11 +114,7 @@ async fn create(
             let back = format!("/operator/keys/{}", key.id);
             Ok(SecretPage::show(&state, &visitor, words, token, back))
         }
-        Err(problem) => {
-            let mut page = form(&state, &visitor)?;
-            page.inputs[1].value = scopes.join(" ");
-            page.again(problem, &sent)
-        }
+        Err(problem) => form(&state, &visitor).again(problem, &sent),
     }
 }
 
@@ -150,9 +142,10 @@ async fn revoke(
     State(state): State<HttpState>,
     visitor: Visitor,
     Path(id): Path<String>,
+    sent: Sent,
 ) -> Result<Response, Wrong> {
     visitor.may(Scope::Admin)?;
     let item = RevokeKey { id: id.clone(), now: state.clock.now(), actor: visitor.name() };
-    state.db.write(item).await?;
+    visitor.change(&state, (&format!("/operator/keys/{id}/revoke"), &sent), item).await?;
     Ok(Redirect::to(&format!("/operator/keys/{id}")).into_response())
 }

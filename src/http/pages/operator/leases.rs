@@ -5,8 +5,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
-use super::asked::{Asked, Asking, nothing, resources};
-use super::{Button, Cell, DetailPage, Filter, FormPage, ListPage, Table, Visitor, When};
+use super::asked::{Asked, Asking, nothing};
+use super::{Button, Cell, DetailPage, FormPage, ListPage, Table, Visitor, When};
 use crate::app::act_on_lease::{ActOnLease, Action};
 use crate::app::look::{self, Filter as Which};
 use crate::app::mend_action::{Mend, MendAction};
@@ -19,6 +19,7 @@ use crate::domain::lease::snapshot::LeaseState;
 use crate::http::HttpState;
 use crate::http::auth::Scope;
 use crate::http::json::Path;
+use crate::http::pages::form::Sent;
 use crate::http::pages::frame::span;
 use crate::http::pages::problem::Wrong;
 
@@ -45,9 +46,8 @@ async fn list(
     };
     let found = look::leases(&state.db, filter, &asked.part()).await?;
     let mut page = ListPage::new(&state, &visitor, LIST);
-    let resources =
-        Filter { choices: resources(&state).await?, ..asked.filter("resource", "Resource", &[]) };
-    page.filters = vec![asked.filter("state", "State", &STATES), resources];
+    page.filters = vec![asked.filter("state", "State", &STATES)];
+    page.filter_by_resource(&state, &asked).await?;
     let scene = state.scene();
     let columns = ["Lease", "State", "Resource", "Unit", "Ends", "Paid", "Asked for"];
     Ok(page.show(&asked, &columns, found, |row| {
@@ -273,12 +273,16 @@ async fn act(
     State(state): State<HttpState>,
     visitor: Visitor,
     Path((id, act)): Path<(String, String)>,
+    sent: Sent,
 ) -> Result<Response, Wrong> {
     visitor.may(Scope::Manage)?;
     let act = Act::parse(&act)?;
     let unknown = || Refusal::new(Code::NotFound, format!("there is no lease {id}"));
     let lease = LeaseId::parse(&id).ok_or_else(unknown)?;
     let (ground, actor) = (state.ground(), visitor.name());
+    let to = format!("/operator/leases/{id}");
+    let path = format!("{to}/{}", act.name());
+    let form = (path.as_str(), &sent);
     let action = match act {
         Act::Suspend => Ok(Action::Suspend),
         Act::Resume => Ok(Action::Resume),
@@ -289,12 +293,12 @@ async fn act(
     match action {
         Ok(action) => {
             let item = ActOnLease { ground, lease, action, actor: Some(actor) };
-            state.db.write(item).await?;
+            visitor.change(&state, form, item).await?;
         }
         Err(mend) => {
-            state.db.write(MendAction { ground, lease, mend, actor }).await?;
+            visitor.change(&state, form, MendAction { ground, lease, mend, actor }).await?;
         }
     }
     state.live.caught_up().await;
-    Ok(Redirect::to(&format!("/operator/leases/{id}")).into_response())
+    Ok(Redirect::to(&to).into_response())
 }

@@ -4,6 +4,8 @@
 
 mod actions;
 mod asked;
+mod batch_acts;
+mod batches;
 mod blocks;
 mod books;
 mod catalog;
@@ -18,6 +20,7 @@ mod overview;
 mod payments;
 mod payouts;
 mod plot;
+mod prepare;
 mod search;
 mod session;
 mod webhooks;
@@ -25,8 +28,7 @@ mod webhooks;
 use axum::Router;
 
 use crate::http::HttpState;
-use asked::Filter;
-use blocks::{Button, DetailPage, FormPage, Input, ListPage};
+use blocks::{Button, DetailPage, FormPage, ListPage};
 use cells::{Cell, Table, When};
 use session::Visitor;
 
@@ -42,6 +44,9 @@ pub(super) fn router() -> Router<HttpState> {
         .merge(invoices::router())
         .merge(payments::router())
         .merge(payouts::router())
+        .merge(batches::router())
+        .merge(batch_acts::router())
+        .merge(prepare::router())
         .merge(actions::router())
         .merge(events::router())
         .merge(deliveries::router())

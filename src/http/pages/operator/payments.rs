@@ -5,8 +5,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
-use super::asked::{Asked, Asking, nothing, resources};
-use super::{Button, Cell, DetailPage, Filter, FormPage, Input, ListPage, Table, Visitor, When};
+use super::asked::{Asked, Asking, nothing};
+use super::{Button, Cell, DetailPage, FormPage, ListPage, Table, Visitor, When};
 use crate::app::look::{self, PaymentFilter};
 use crate::app::operate::{AssignPayment, RefundPayment};
 use crate::app::{Code, Refusal};
@@ -15,6 +15,7 @@ use crate::domain::ids::LeaseId;
 use crate::http::api::leases::checked_address;
 use crate::http::auth::Scope;
 use crate::http::json::Path;
+use crate::http::pages::field::Field;
 use crate::http::pages::form::Sent;
 use crate::http::pages::problem::Wrong;
 use crate::http::{HttpState, Problem};
@@ -48,13 +49,9 @@ async fn list(
     let mut page = ListPage::new(&state, &visitor, LIST);
     page.lead = "Every output that pays an address of ours. What found no lease waits for you: give \
                  it to one, or say where it goes back to.";
-    let resources =
-        Filter { choices: resources(&state).await?, ..asked.filter("resource", "Resource", &[]) };
-    page.filters = vec![
-        asked.filter("state", "State", &STATES),
-        resources,
-        asked.filter("inbox", "Inbox", &[INBOX]),
-    ];
+    page.filters = vec![asked.filter("state", "State", &STATES)];
+    page.filter_by_resource(&state, &asked).await?;
+    page.filters.push(asked.filter("inbox", "Inbox", &[INBOX]));
     let tip = state.readiness.borrow().height();
     Ok(page.show(&asked, &COLUMNS, found, |row| cells(&row, tip)))
 }
@@ -136,17 +133,17 @@ fn form(state: &HttpState, visitor: &Visitor, id: &str, act: &str) -> Result<For
         "assign" => (
             ("Give this payment to a lease", "Give it"),
             "It counts for the lease as if it had been paid to it. This cannot be undone.",
-            Input::line("lease", "Lease", "Its id: lse_…"),
+            Field::line("lease", "Lease", "Its id: lse_…"),
         ),
         "refund" => (
             ("Refund this payment", "Refund it"),
             "It becomes a payout to this address, and leaves with the next batch.",
-            Input::line("address", "Address", "An address of whoever paid."),
+            Field::line("address", "Address", "An address of whoever paid."),
         ),
         _ => return Err(nothing()),
     };
     let mut page = FormPage::new(state, visitor, place, words).words(says);
-    page.inputs.push(input);
+    page.fields.push(input);
     Ok(page)
 }
 
@@ -169,7 +166,7 @@ async fn act(
 ) -> Result<Response, Wrong> {
     visitor.may(Scope::Manage)?;
     let page = form(&state, &visitor, &id, &act)?;
-    match change(&state, &visitor, (&id, &act), &sent).await {
+    match change(&state, &visitor, (&id, &page.action), &sent).await {
         Ok(()) => Ok(Redirect::to(&page.back).into_response()),
         Err(problem) => page.again(problem, &sent),
     }
@@ -178,18 +175,19 @@ async fn act(
 async fn change(
     state: &HttpState,
     visitor: &Visitor,
-    (id, act): (&str, &str),
+    (id, path): (&str, &str),
     sent: &Sent,
 ) -> Result<(), Problem> {
     let (ground, actor, payment) = (state.ground(), visitor.name(), id.to_owned());
-    if act == "assign" {
+    if path.ends_with("/assign") {
         let unknown = || Refusal::field(Code::InvalidRequest, "/lease", "this is no lease id");
         let lease = LeaseId::parse(sent.text("lease")).ok_or_else(unknown)?;
-        state.db.write(AssignPayment { ground, payment, lease, actor }).await?;
+        let item = AssignPayment { ground, payment, lease, actor };
+        visitor.change(state, (path, sent), item).await
     } else {
         let given = Some(sent.text("address"));
         let address = checked_address(state, "/address", given)?.unwrap_or_default();
-        state.db.write(RefundPayment { ground, payment, address, actor }).await?;
+        let item = RefundPayment { ground, payment, address, actor };
+        visitor.change(state, (path, sent), item).await
     }
-    Ok(())
 }

@@ -12,14 +12,18 @@ use axum::routing::{get, post};
 
 use super::HOME;
 use super::blocks::Desk;
+use crate::app::idempotent::{Key, Once};
 use crate::app::sign_in::{SignIn, SignOut, VALID_S, signed_in};
-use crate::app::{Code, Refusal};
+use crate::app::{AppError, Code, Refusal};
+use crate::db::WriteItem;
 use crate::domain::bearer::{Bearer, token_hash};
 use crate::domain::ids::base32;
 use crate::domain::site::to_query;
 use crate::http::auth::{Operator, Scope};
 use crate::http::cookies::values;
+use crate::http::create::idempotency;
 use crate::http::json::Query;
+use crate::http::pages::field::{Field, Kind, sentence};
 use crate::http::pages::form::Sent;
 use crate::http::pages::problem::Wrong;
 use crate::http::pages::{Frame, Wanted, cookies, destination, render};
@@ -58,6 +62,24 @@ impl Visitor {
     pub(super) fn name(&self) -> String {
         self.operator.name()
     }
+
+    /// Changes what the form at `path` asks for, once however often it is sent.
+    pub(super) async fn change(
+        &self,
+        state: &HttpState,
+        (path, sent): (&str, &Sent),
+        item: impl WriteItem<Error = AppError>,
+    ) -> Result<(), Problem> {
+        let key = self.key(path, sent)?;
+        state.db.write(Once { item, key, now: state.clock.now() }).await?;
+        Ok(())
+    }
+
+    /// What the form at `path` is known by when it comes again.
+    pub(super) fn key(&self, path: &str, sent: &Sent) -> Result<Option<Key>, Problem> {
+        let (headers, body) = sent.once();
+        idempotency(&headers, path, &self.operator.0.id, &body)
+    }
 }
 
 impl FromRequestParts<HttpState> for Visitor {
@@ -92,7 +114,16 @@ async fn find(state: &HttpState, headers: &HeaderMap) -> Result<Option<Visitor>,
 struct SignInPage {
     frame: Frame,
     to: Option<String>,
-    problem: Option<String>,
+    key: Field,
+}
+
+impl SignInPage {
+    fn new(state: &HttpState, to: Option<String>) -> Self {
+        let hint = "It begins with key_. The first one is in the file that bootstrap_key_file \
+                    names; more are made with \u{201c}leasehold key create\u{201d}.";
+        let key = Field { kind: Kind::Secret, ..Field::line("key", "API key", hint) };
+        Self { frame: Frame::new(state), to, key }
+    }
 }
 
 /// Only to pages of operators.
@@ -102,7 +133,7 @@ fn own(to: Option<String>) -> Option<String> {
 
 async fn form(State(state): State<HttpState>, wanted: Query<Wanted>) -> Response {
     let to = own(Wanted::from_query(wanted));
-    render(&SignInPage { frame: Frame::new(&state), to, problem: None })
+    render(&SignInPage::new(&state, to))
 }
 
 async fn enter(
@@ -115,9 +146,9 @@ async fn enter(
     let operator = match checked(&state, &source, sent.text("key")).await {
         Ok(operator) => operator,
         Err(problem) if matches!(problem.code(), Code::Unauthorized | Code::Forbidden) => {
-            let problem = Some(problem.body().detail.clone());
-            let page = render(&SignInPage { frame: Frame::new(&state), to, problem });
-            return Ok((StatusCode::FORBIDDEN, page).into_response());
+            let mut page = SignInPage::new(&state, to);
+            page.key.error = Some(sentence(&problem.body().detail));
+            return Ok((StatusCode::FORBIDDEN, render(&page)).into_response());
         }
         Err(problem) => return Err(problem.into()),
     };

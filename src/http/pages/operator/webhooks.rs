@@ -7,16 +7,17 @@ use axum::routing::get;
 
 use super::asked::{Asked, Asking, nothing};
 use super::blocks::SecretPage;
-use super::{Button, Cell, DetailPage, FormPage, Input, ListPage, Visitor, When};
+use super::{Button, Cell, DetailPage, FormPage, ListPage, Visitor, When};
 use crate::app::view_webhook::EndpointView;
 use crate::app::webhooks::{Act as Change, ActOnWebhook, By, RedeliverSince};
 use crate::app::{Code, Refusal, look};
+use crate::http::HttpState;
 use crate::http::api::admin::webhooks::{make, renew};
 use crate::http::auth::Scope;
 use crate::http::json::Path;
-use crate::http::pages::form::{Sent, nonce};
+use crate::http::pages::field::Field;
+use crate::http::pages::form::Sent;
 use crate::http::pages::problem::Wrong;
-use crate::http::{HttpState, Problem};
 
 const LIST: (&str, &str) = ("/operator/webhooks", "Webhooks");
 
@@ -166,25 +167,21 @@ async fn one(
     Ok(page.show())
 }
 
-fn form(state: &HttpState, visitor: &Visitor) -> Result<FormPage, Problem> {
+fn form(state: &HttpState, visitor: &Visitor) -> FormPage {
     let place = ("/operator/webhooks/new".to_owned(), LIST.0.to_owned());
     let mut page = FormPage::new(state, visitor, place, ("Make an endpoint", "Make it"));
-    page.hidden = vec![("once", nonce()?)];
-    page.inputs = vec![
-        Input::line("url", "URL", "Where signed messages are sent by POST: https://…"),
-        Input::line(
-            "types",
-            "Types",
-            "Types of event or groups of them, with blanks between: payment.* lease.ended. All when \
-             it is empty.",
-        ),
+    let types = "Types of event or groups of them, with blanks between: payment.* lease.ended. All \
+                 when it is empty.";
+    page.fields = vec![
+        Field::line("url", "URL", "Where signed messages are sent by POST: https://…"),
+        Field { required: false, ..Field::line("types", "Types", types) },
     ];
-    Ok(page)
+    page
 }
 
 async fn new(State(state): State<HttpState>, visitor: Visitor) -> Result<Response, Wrong> {
     visitor.may(Scope::Admin)?;
-    Ok(form(&state, &visitor)?.show())
+    Ok(form(&state, &visitor).show())
 }
 
 async fn create(
@@ -198,7 +195,7 @@ async fn create(
     let (headers, body) = sent.once();
     match make(&state, &visitor.operator, (&headers, &body), url, &types).await {
         Ok((endpoint, secret)) => Ok(shown(&state, &visitor, &endpoint, secret)),
-        Err(problem) => form(&state, &visitor)?.again(problem, &sent),
+        Err(problem) => form(&state, &visitor).again(problem, &sent),
     }
 }
 
@@ -236,10 +233,9 @@ async fn question(
     let path = format!("/operator/webhooks/{id}");
     let place = (format!("{path}/{}", act.name()), path);
     let mut page = FormPage::new(state, visitor, place, (question, button));
-    page.hidden = vec![("once", nonce()?)];
     if act == Act::Redeliver {
         let hint = "A moment in UTC, such as 2026-11-25T10:00:00Z.";
-        page.inputs = vec![Input::line("since", "Since", hint)];
+        page.fields = vec![Field::line("since", "Since", hint)];
     }
     Ok(page.words(endpoint.url).words(words).danger(act == Act::Delete))
 }
@@ -253,15 +249,18 @@ async fn act(
     let act = Act::parse(&act)?;
     visitor.may(act.scope())?;
     let by = By { actor: visitor.name(), now: state.clock.now() };
+    let to = format!("/operator/webhooks/{id}");
+    let path = format!("{to}/{}", act.name());
+    let form = (path.as_str(), &sent);
     let change = match act {
         Act::Test => Change::Test,
         Act::Redeliver => {
             let Ok(since) = sent.text("since").trim().parse() else {
-                let detail = "Since is no moment; write it as 2026-11-25T10:00:00Z";
+                let detail = "is no moment; write it as 2026-11-25T10:00:00Z";
                 let problem = Refusal::field(Code::InvalidRequest, "/since", detail).into();
                 return question(&state, &visitor, &id, act).await?.again(problem, &sent);
             };
-            state.db.write(RedeliverSince { id: id.clone(), since, by }).await?;
+            visitor.change(&state, form, RedeliverSince { id: id.clone(), since, by }).await?;
             return Ok(Redirect::to(&format!("/operator/deliveries?webhook={id}")).into_response());
         }
         Act::Pause => Change::Pause,
@@ -274,7 +273,7 @@ async fn act(
             return Ok(shown(&state, &visitor, &endpoint, secret));
         }
     };
-    state.db.write(ActOnWebhook { id: id.clone(), act: change, by }).await?;
-    let to = if act == Act::Delete { LIST.0.into() } else { format!("/operator/webhooks/{id}") };
-    Ok(Redirect::to(&to).into_response())
+    visitor.change(&state, form, ActOnWebhook { id, act: change, by }).await?;
+    let to = if act == Act::Delete { LIST.0 } else { &to };
+    Ok(Redirect::to(to).into_response())
 }
