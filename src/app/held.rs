@@ -61,6 +61,15 @@ pub async fn payouts(db: &Db, claim: &str, most: u32) -> Result<Vec<PayoutView>,
     Ok(rows.iter().map(view_payout::payout).collect())
 }
 
+/// What goes back of a lease, oldest first.
+///
+/// # Errors
+/// Those of the database.
+pub async fn refunds(db: &Db, lease: &str) -> Result<Vec<PayoutView>, DbError> {
+    let rows = db::payout::list_of_subject(&mut db.read().await?, lease).await?;
+    Ok(rows.iter().map(view_payout::payout).collect())
+}
+
 /// A resource with its newest terms, a retired one, too.
 ///
 /// # Errors

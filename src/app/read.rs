@@ -129,22 +129,34 @@ pub struct ResourceView {
     pub site: Option<String>,
 }
 
-/// All resources that are offered, or the one asked for.
+/// All resources that are offered.
+///
+/// # Errors
+/// Those of the database.
+pub async fn resources(db: &Db, now: Timestamp) -> Result<Vec<ResourceView>, AppError> {
+    let mut conn = db.read().await?;
+    let all = db::terms::list(&mut conn).await?;
+    let mut views = Vec::new();
+    for resource in all.into_iter().filter(|resource| resource.retired_at.is_none()) {
+        views.push(view(&mut conn, resource, now).await?);
+    }
+    Ok(views)
+}
+
+/// A resource that is offered.
 ///
 /// # Errors
 /// `unknown_resource`; those of the database.
-pub async fn resources(db: &Db, only: Option<&str>) -> Result<Vec<ResourceView>, AppError> {
+pub async fn resource(db: &Db, id: &str, now: Timestamp) -> Result<ResourceView, AppError> {
     let mut conn = db.read().await?;
-    let all = db::terms::list(&mut conn).await?;
-    let offered = all.into_iter().filter(|resource| resource.retired_at.is_none());
-    let mut views = Vec::new();
-    for resource in offered.filter(|resource| only.is_none_or(|id| id == resource.id)) {
-        views.push(view(&mut conn, resource).await?);
-    }
-    match only {
-        Some(id) if views.is_empty() => Err(unknown_resource(id).into()),
-        _ => Ok(views),
-    }
+    let resource = offered(&mut conn, id).await?;
+    view(&mut conn, resource, now).await
+}
+
+async fn offered(conn: &mut Conn, id: &str) -> Result<Resource, AppError> {
+    let found = db::terms::find(conn, id).await?;
+    let found = found.filter(|found| found.retired_at.is_none());
+    Ok(found.ok_or_else(|| unknown_resource(id))?)
 }
 
 /// There is no such resource.
@@ -153,8 +165,12 @@ pub fn unknown_resource(id: &str) -> Refusal {
     Refusal::new(Code::UnknownResource, detail)
 }
 
-async fn view(conn: &mut Conn, resource: Resource) -> Result<ResourceView, AppError> {
-    let availability = availability(conn, &resource).await?;
+async fn view(
+    conn: &mut Conn,
+    resource: Resource,
+    now: Timestamp,
+) -> Result<ResourceView, AppError> {
+    let availability = availability(conn, &resource, now).await?;
     let paused = resource.paused_at.is_some();
     let terms = resource.terms.terms;
     Ok(ResourceView {
@@ -179,7 +195,11 @@ async fn view(conn: &mut Conn, resource: Resource) -> Result<ResourceView, AppEr
     })
 }
 
-async fn availability(conn: &mut Conn, resource: &Resource) -> Result<Availability, DbError> {
+async fn availability(
+    conn: &mut Conn,
+    resource: &Resource,
+    now: Timestamp,
+) -> Result<Availability, DbError> {
     let accepting = resource.accepting();
     let terms = &resource.terms.terms;
     if terms.access == Access::Shared {
@@ -193,7 +213,7 @@ async fn availability(conn: &mut Conn, resource: &Resource) -> Result<Availabili
     let taken = db::unit::list(conn, &resource.id).await?;
     let free = db::unit::free(&terms.units, &taken).len();
     let available_at = match free {
-        0 => db::unit::first_free_at(conn, &resource.id, terms.grace_s).await?,
+        0 => first_free_at(conn, terms, now).await?,
         _ => None,
     };
     Ok(Availability {
@@ -202,6 +222,20 @@ async fn availability(conn: &mut Conn, resource: &Resource) -> Result<Availabili
         free: Some(free),
         available_at,
     })
+}
+
+/// When a unit of `terms` may come free. What was to be so by `now` and is not, as while money is on
+/// its way, has no moment.
+///
+/// # Errors
+/// Those of the database.
+pub(super) async fn first_free_at(
+    conn: &mut Conn,
+    terms: &crate::domain::resource::Terms,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, DbError> {
+    let first = db::unit::first_free_at(conn, &terms.id, terms.grace_s).await?;
+    Ok(first.filter(|at| *at > now))
 }
 
 /// What everybody may want to know before paying.
@@ -256,12 +290,15 @@ pub struct QuoteView {
 ///
 /// # Errors
 /// `unknown_resource`, `duration_out_of_range`; those of the database.
-pub async fn quote(db: &Db, shop: &Shop, id: &str, duration_s: u64) -> Result<QuoteView, AppError> {
+pub async fn quote(
+    db: &Db,
+    (shop, now): (&Shop, Timestamp),
+    id: &str,
+    duration_s: u64,
+) -> Result<QuoteView, AppError> {
     let mut conn = db.read().await?;
-    let found = db::terms::find(&mut conn, id).await?;
-    let found = found.filter(|found| found.retired_at.is_none());
-    let resource = found.ok_or_else(|| unknown_resource(id))?;
-    let availability = availability(&mut conn, &resource).await?;
+    let resource = offered(&mut conn, id).await?;
+    let availability = availability(&mut conn, &resource, now).await?;
     let terms = &resource.terms.terms;
     check_duration(terms, duration_s)?;
     let amount_sat = issue::amount_sat(shop, terms.price.cost_sat(duration_s));

@@ -124,7 +124,7 @@ impl RequestLease {
         let taken = db::unit::list(tx.conn(), &terms.id).await?;
         let free = db::unit::free(&terms.units, &taken);
         let Some(unit) = free.first() else {
-            let first = db::unit::first_free_at(tx.conn(), &terms.id, terms.grace_s).await?;
+            let first = read::first_free_at(tx.conn(), terms, self.now).await?;
             let detail = "every unit is taken; see available_at for when one may come free";
             return Err(Refusal::new(Code::SoldOut, detail).until(first).into());
         };

@@ -6,8 +6,15 @@ var leasehold = {};
 (function () {
   var zone = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
   // The server's clock when the page was made, and ours: countdowns follow the server.
-  var made = document.documentElement.dataset.now;
-  var ahead = made ? Date.now() - Number(made) : 0;
+  var ahead = Infinity;
+
+  // A page that came faster tells better how far ahead our clock is.
+  leasehold.follow = function (page) {
+    var made = Number(page.documentElement.dataset.now);
+    if (made) ahead = Math.min(ahead, Date.now() - made);
+  };
+  leasehold.follow(document);
+  if (ahead === Infinity) ahead = 0;
 
   function each(root, selector, act) { root.querySelectorAll(selector).forEach(act); }
 

@@ -43,7 +43,7 @@ async fn list(
     State(state): State<HttpState>,
     Query(page): Query<Page>,
 ) -> Result<Json<ResourceList>, Problem> {
-    let resources = read::resources(&state.db, None).await?;
+    let resources = read::resources(&state.db, state.clock.now()).await?;
     let part = page.limit.after(page.cursor);
     let listing = part.named(resources, |resource| &resource.id)?;
     Ok(Json(ResourceList { items: listing.rows, next_cursor: listing.next }))
@@ -58,12 +58,7 @@ async fn one(
     State(state): State<HttpState>,
     Path(id): Path<String>,
 ) -> Result<Json<ResourceView>, Problem> {
-    find(&state, &id).await.map(Json)
-}
-
-async fn find(state: &HttpState, id: &str) -> Result<ResourceView, Problem> {
-    let found = read::resources(&state.db, Some(id)).await?.pop();
-    found.ok_or_else(Problem::internal)
+    Ok(Json(read::resource(&state.db, &id, state.clock.now()).await?))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -84,7 +79,7 @@ async fn quote(
     Path(id): Path<String>,
     Query(query): Query<QuoteQuery>,
 ) -> Result<Json<QuoteView>, Problem> {
-    Ok(Json(read::quote(&state.db, &state.shop, &id, query.duration_s).await?))
+    Ok(Json(read::quote(&state.db, (&state.shop, state.clock.now()), &id, query.duration_s).await?))
 }
 
 /// Where a resource's money is: received + lost = the sum of all other places.

@@ -16,10 +16,12 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::app::view_payout::PayoutView;
 use crate::app::{AppError, held, read, view};
 use crate::db;
 use crate::domain::lease::snapshot::LeaseState;
 use crate::domain::payment::PaymentState;
+use crate::domain::payout::PayoutState;
 use crate::http::error::ProblemBody;
 use crate::http::json::Path;
 use crate::http::source::Source;
@@ -73,6 +75,8 @@ struct Picture {
 struct Beside {
     /// Whether an invoice's lease is over.
     lease: Option<LeaseState>,
+    /// What goes back of a lease, and how far it is: its holder sees that.
+    refunds: Vec<(u64, PayoutState, Option<String>, Option<String>)>,
     /// Whether the resource takes no money: paused, retired. Changes without an event.
     shut: (bool, bool),
 }
@@ -81,7 +85,7 @@ impl Beside {
     async fn of(state: &HttpState, lease: Option<LeaseState>, id: &str) -> Result<Self, AppError> {
         let found = held::resource(&state.db, id).await?;
         let shut = found.map(|it| (it.paused_at.is_some(), it.retired_at.is_some()));
-        Ok(Self { lease, shut: shut.unwrap_or_default() })
+        Ok(Self { lease, refunds: Vec::new(), shut: shut.unwrap_or_default() })
     }
 
     fn is_shut(&self) -> bool {
@@ -136,12 +140,15 @@ impl Shown {
             }
             Self::Lease { id, resource } => {
                 let row = read::lease(&state.db, id).await?;
-                let beside = Beside::of(state, None, resource).await?;
+                let mut beside = Beside::of(state, None, resource).await?;
+                let refunds = held::refunds(&state.db, id).await?;
+                let told = |it: PayoutView| (it.amount_sat, it.state, it.waits_for, it.txid);
+                beside.refunds = refunds.into_iter().map(told).collect();
                 (text(&view::lease(&row, &state.scene())), false, beside)
             }
             Self::Resource { id } => {
-                let found = read::resources(&state.db, Some(id)).await?;
-                (text(&found.first()), false, Beside::default())
+                let found = read::resource(&state.db, id, state.clock.now()).await?;
+                (text(&found), false, Beside::default())
             }
         };
         Ok(Picture { seq, json, blocks_matter, beside })
@@ -290,8 +297,8 @@ async fn invoice_events(
     open(state, source, Shown::Invoice { id, lease, resource }, &headers).await
 }
 
-/// A lease at each change of it and of whether its resource takes money, as a stream of server-sent
-/// events.
+/// A lease at each change of it, of what goes back of it and of whether its resource takes money, as a
+/// stream of server-sent events.
 #[utoipa::path(get, path = "/v1/leases/{id}/events", tag = "leases",
     params(("id" = String, Path, description = "The lease's id"),
         ("last-event-id" = Option<String>, Header, description = "The id of the last one seen")),

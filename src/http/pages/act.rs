@@ -18,10 +18,11 @@ use crate::app::add_invoice::{AddInvoice, Ask};
 use crate::app::change_claim::ChangeClaim;
 use crate::app::held::GoesBack;
 use crate::app::idempotent::Key;
+use crate::app::request_lease::check_duration;
 use crate::app::{AppError, Code, held, read};
 use crate::domain::lease::snapshot::LeaseState;
 use crate::domain::payout::fee::FeePolicy;
-use crate::domain::site::escaped;
+use crate::domain::site::{escaped, to_query};
 use crate::domain::uri::sat_text;
 use crate::http::api::enter::make_code;
 use crate::http::create::idempotency;
@@ -58,11 +59,19 @@ async fn add(
     sent: &Sent,
     key: Option<Key>,
 ) -> Result<String, AppError> {
+    let (lease, now, seconds) =
+        (read::lease(&state.db, id).await?, state.clock.now(), seconds(sent)?);
+    if lease.doc.standing.at(now).state == LeaseState::Ended
+        && let Some(terms) = held::terms(&state.db, &lease.facts.resource).await?
+    {
+        // Less starts nothing: it would wait.
+        check_duration(&terms, seconds)?;
+    }
     let item = AddInvoice {
         shop: state.shop_for(&source),
-        now: state.clock.now(),
-        lease: read::lease(&state.db, id).await?.facts.id,
-        ask: Ask::Duration(seconds(sent)?),
+        now,
+        lease: lease.facts.id,
+        ask: Ask::Duration(seconds),
         refund_address: None,
         source: Some(source.name),
         key,
@@ -78,7 +87,15 @@ pub(super) async fn open(
     sent: Sent,
 ) -> Result<Response, Wrong> {
     let claim = held::claim(&state.db, &mine.token).await?.ok_or_else(Problem::internal)?;
-    let mut url = make_code(&state, &mine.lease, &claim).await?.url;
+    let mut url = match make_code(&state, &mine.lease, &claim).await {
+        Ok(code) => code.url,
+        // It may only stand still: its page says how it is.
+        Err(problem) if problem.code() == Code::LeaseEnded => {
+            let query = to_query(sent.destination().as_deref());
+            return Ok(Redirect::to(&format!("{}{query}", mine.page())).into_response());
+        }
+        Err(problem) => return Err(problem.into()),
+    };
     if let Some(to) = sent.destination() {
         url.push_str(&format!("&to={}", escaped(&to)));
     }

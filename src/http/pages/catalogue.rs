@@ -12,6 +12,7 @@ use super::cookies::claim_cookie;
 use super::field::{Field, Kind, capital};
 use super::form::{Time, wait_words};
 use super::frame::{Frame, Moment, per, span};
+use super::leasing::shown_end;
 use super::mistakes::Mistakes;
 use super::problem::Wrong;
 use super::{destination, render};
@@ -23,8 +24,8 @@ use crate::domain::price::Price;
 use crate::domain::resource::{Access, ParamFormat, ParamRule};
 use crate::domain::site::to_query;
 use crate::domain::uri::sat_text;
+use crate::http::HttpState;
 use crate::http::json::{Path, Query};
-use crate::http::{HttpState, Problem};
 
 /// So many leases of a browser are looked through for one of a resource.
 const MOST_MINE: u32 = 100;
@@ -105,7 +106,7 @@ struct Index {
 }
 
 pub(super) async fn index(State(state): State<HttpState>) -> Result<Response, Wrong> {
-    let resources = read::resources(&state.db, None).await?;
+    let resources = read::resources(&state.db, state.clock.now()).await?;
     let offers = resources.into_iter().map(Into::into).collect();
     Ok(render(&Index { frame: Frame::new(&state), offers }))
 }
@@ -183,12 +184,13 @@ pub(super) struct ResourcePage {
     /// `?to=…`, or nothing.
     query: String,
     mine: Vec<Mine>,
+    /// Nothing was typed into it: without scripts it may load itself again.
+    fresh: bool,
 }
 
 impl ResourcePage {
     pub(super) async fn load(state: &HttpState, id: &str) -> Result<Self, Wrong> {
-        let view = read::resources(&state.db, Some(id)).await?.pop();
-        let offer = Offer::from(view.ok_or_else(Problem::internal)?);
+        let offer = Offer::from(read::resource(&state.db, id, state.clock.now()).await?);
         let params = param_fields(&offer.params);
         let usual = if offer.least_s >= DAY_S { DAY_S } else { 3600 };
         let time = Time::of(usual.clamp(offer.least_s, offer.most_s));
@@ -204,6 +206,7 @@ impl ResourcePage {
             to: None,
             query: String::new(),
             mine: Vec::new(),
+            fresh: false,
             offer,
         })
     }
@@ -220,7 +223,7 @@ impl ResourcePage {
             self.mistakes.time.get_or_insert(Time::WRONG.into());
             return Ok(());
         };
-        match read::quote(&state.db, &state.shop, &self.offer.id, seconds).await {
+        match read::quote(&state.db, (&state.shop, self.frame.now), &self.offer.id, seconds).await {
             Ok(quote) => self.quote = Some(quote.into()),
             Err(AppError::Refused(_)) => self.mistakes.time = Some(self.out_of_range()),
             Err(error) => return Err(error.into()),
@@ -251,7 +254,7 @@ impl ResourcePage {
             .map(|(look, id)| Mine {
                 id,
                 query: self.query.clone(),
-                until: look.expires_at.map(Into::into),
+                until: shown_end(&look).map(Into::into),
             })
             .collect();
         Ok(())
@@ -273,6 +276,7 @@ pub(super) async fn resource(
     headers: HeaderMap,
 ) -> Result<Response, Wrong> {
     let mut page = ResourcePage::load(&state, &id).await?;
+    page.fresh = true;
     page.lead_to(destination(asked.to));
     if let Some(time) = asked.time {
         page.time = Time { text: time, unit: asked.unit.unwrap_or_default() };

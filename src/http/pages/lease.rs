@@ -8,7 +8,9 @@ use axum::response::Response;
 use super::cookies::{token_for, was_shown};
 use super::form::Time;
 use super::frame::{Frame, Moment, span};
-use super::leasing::{CreditWords, RefundWords, held_sat, lines, notes, paid_end, words};
+use super::leasing::{
+    CreditWords, RefundWords, held_sat, lines, notes, paid_end, shown_end, words,
+};
 use super::mistakes::Mistakes;
 use super::paying::{Shut, is_over};
 use super::problem::Wrong;
@@ -63,6 +65,8 @@ struct LeasePage {
     notes: Vec<&'static str>,
     /// True while the page will change by itself soon.
     waiting: bool,
+    /// Nothing was typed into it: without scripts it may load itself again.
+    fresh: bool,
     active: bool,
     /// By the operator.
     stopped: bool,
@@ -200,7 +204,8 @@ impl LeasePage {
         let end = paid_end(&view);
         let left_s = row.doc.standing.left_s(frame.now);
         let whole_s = view.starts_at.zip(end).map(|(start, end)| start.seconds_until(end));
-        let shortest_s = terms.as_ref().map_or(0, |terms| terms.min_duration_s);
+        let (shortest_s, longest_s) =
+            terms.as_ref().map_or((0, 0), |terms| (terms.min_duration_s, terms.max_duration_s));
         let kept = view.grace_until.filter(|_| view.state == LeaseState::Grace);
         let mut notes = notes(&view, !closed);
         if closed && running {
@@ -213,7 +218,7 @@ impl LeasePage {
             bar: whole_s.filter(|_| active).map(|all| (all.max(1), left_s)),
             kept_until: kept.map(Into::into),
             ends: end.map_or(0, Timestamp::millis),
-            until: end.filter(|_| view.state != LeaseState::Grace && !stopped).map(Into::into),
+            until: shown_end(&row.doc.standing.at(frame.now)).map(Into::into),
             starts: view.starts_at.map(Into::into),
             left: span(left_s),
             banked: (view.paid_until.is_some() && view.banked_s > 0).then(|| span(view.banked_s)),
@@ -223,13 +228,14 @@ impl LeasePage {
             credits: CreditWords::all(&row),
             more,
             least: (view.state == LeaseState::Ended).then(|| span(shortest_s)),
+            fresh: true,
             first: None,
             paid_by: None,
             query: to_query(to.as_deref()),
             waiting: matches!(view.state, LeaseState::Unfunded | LeaseState::Provisioning),
             notes,
             link: view.links.checkout,
-            time: Time::of(shortest_s.max(3600)),
+            time: Time::of(shortest_s.max(3600).min(longest_s)),
             mistakes: Mistakes::default(),
             refund: None,
             once: String::new(),
@@ -252,9 +258,14 @@ impl LeasePage {
     /// Shows a form as it was sent, with what is wrong beside its field.
     fn keep(&mut self, typed: Typed, most_s: u64) {
         if let Some(refusal) = typed.refused {
-            let range = format!("More than nothing, at most {}.", span(most_s));
+            let most = span(most_s);
+            let range = match &self.least {
+                Some(least) => format!("From {least} to {most}."),
+                None => format!("More than nothing, at most {most}."),
+            };
             self.mistakes.add(refusal, &mut [], &range);
         }
+        self.fresh = typed.time.is_none() && typed.refund.is_none();
         if let Some(time) = typed.time {
             self.time = time;
         }

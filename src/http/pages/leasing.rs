@@ -9,7 +9,7 @@ use crate::app::view_payout::PayoutView;
 use crate::db::lease::LeaseRow;
 use crate::domain::lease::EndReason;
 use crate::domain::lease::fold::{CreditLine, Home, Standing};
-use crate::domain::lease::snapshot::{LeaseFlag, LeaseState};
+use crate::domain::lease::snapshot::{LeaseFlag, LeaseState, Snapshot};
 use crate::domain::payment::{Counted, PaymentState};
 use crate::domain::time::Timestamp;
 use crate::domain::uri::sat_text;
@@ -189,4 +189,13 @@ pub(super) fn held_sat(row: &LeaseRow, now: Timestamp) -> u64 {
 /// The end of what is paid; of a lease that is over, its end.
 pub(super) fn paid_end(view: &LeaseView) -> Option<Timestamp> {
     view.paid_until.or(view.expires_at)
+}
+
+/// The end that every page says of a lease: of what is paid, banked time included; of one that is
+/// over, its end. None while its time has run out or stands still.
+pub(super) fn shown_end(look: &Snapshot) -> Option<Timestamp> {
+    match look.state {
+        LeaseState::Grace | LeaseState::Suspended => None,
+        _ => look.paid_until.or(look.expires_at),
+    }
 }

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::frame::{Frame, Moment, span};
-use super::leasing::{CreditWords, held_sat, paid_end, words};
+use super::leasing::{CreditWords, held_sat, shown_end, words};
 use super::paying::Shut;
 use super::problem::Wrong;
 use super::render;
@@ -53,7 +53,7 @@ pub(super) async fn receipt(
     let standing = standing.filter(|line| line.counted == Counted::Standing);
     Ok(render(&Receipt {
         state: words(&view, waits.as_deref().unwrap_or_default(), shut).0,
-        until: paid_end(&view).map(Into::into),
+        until: shown_end(&row.doc.standing.at(frame.now)).map(Into::into),
         title: resource.map_or(view.resource, |found| found.terms.terms.title),
         unit: view.unit,
         asked: view.created_at.into(),
