@@ -122,7 +122,7 @@ pub(super) async fn run(args: Args, output: &Output) -> Result<(), Exit> {
     let invoice = client.get(&invoice).await.unwrap_or_else(|_| created["invoice"].clone());
     show(&invoice, token, output)?;
     if let Some(cost) = upkeep(&client, &args.resource).await {
-        output.note(&format!("upkeep  {cost}"))?;
+        output.note(&format!("Keeping it up costs the operator {cost}."))?;
     }
     let (lease, invoice) = wait(&client, &created, output).await?;
     let holder = Client::new(&args.server, Some(token.to_owned()))?;

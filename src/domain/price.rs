@@ -14,6 +14,19 @@ pub struct Price {
     pub per_s: u64,
 }
 
+/// What people call a time that something costs so much for; nothing when it has no name.
+pub fn period(per_s: u64) -> Option<&'static str> {
+    const NAMED: [(u64, &str); 6] = [
+        (1, "a second"),
+        (60, "a minute"),
+        (3600, "an hour"),
+        (86_400, "a day"),
+        (7 * 86_400, "a week"),
+        (30 * 86_400, "a month"),
+    ];
+    NAMED.iter().find(|(named_s, _)| *named_s == per_s).map(|(_, name)| *name)
+}
+
 impl Price {
     /// What `duration_s` costs: `ceil(duration_s × sat / per_s)`, saturating.
     pub fn cost_sat(self, duration_s: u64) -> u64 {
@@ -27,16 +40,10 @@ impl Price {
 
     /// As people say a cost: `20 sat an hour`, `30,000 sat a month`, `5 sat every 2 hours`.
     pub fn words(self) -> String {
-        const NAMED: [(u64, &str); 6] = [
-            (1, "a second"),
-            (60, "a minute"),
-            (3600, "an hour"),
-            (86_400, "a day"),
-            (7 * 86_400, "a week"),
-            (30 * 86_400, "a month"),
-        ];
-        let named = NAMED.iter().find(|(per_s, _)| *per_s == self.per_s);
-        let every = named.map_or_else(|| format!("every {}", span(self.per_s)), |it| it.1.into());
+        let every = match period(self.per_s) {
+            Some(name) => name.to_owned(),
+            None => format!("every {}", span(self.per_s)),
+        };
         format!("{} {every}", sat_text(self.sat))
     }
 

@@ -128,6 +128,18 @@ impl Problem {
         self.code
     }
 
+    /// Gives an answer with other words its status, and when it may work.
+    pub fn mark(&self, response: &mut Response) {
+        *response.status_mut() =
+            StatusCode::from_u16(self.body.status).unwrap_or(status(self.code));
+        if let Some(seconds) = self.retry_after_s {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let (Code::TooManyUnpaid, Some(at)) = (self.code, self.body.available_at) {
+            response.extensions_mut().insert(RetryAt(at));
+        }
+    }
+
     /// What it says.
     pub fn body(&self) -> &ProblemBody {
         &self.body
@@ -199,23 +211,17 @@ impl From<AppError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.body.status).unwrap_or(status(self.code));
-        let mut response = (status, Json(&self.body)).into_response();
+        let mut response = Json(&self.body).into_response();
+        self.mark(&mut response);
         let headers = response.headers_mut();
         let kind = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, kind);
-        if let Some(seconds) = self.retry_after_s {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
         if self.code == Code::Unauthorized {
             let challenge = HeaderValue::from_static(match self.bad_token {
                 true => "Bearer realm=\"leasehold\", error=\"invalid_token\"",
                 false => "Bearer realm=\"leasehold\"",
             });
             headers.insert(header::WWW_AUTHENTICATE, challenge);
-        }
-        if let (Code::TooManyUnpaid, Some(at)) = (self.code, self.body.available_at) {
-            response.extensions_mut().insert(RetryAt(at));
         }
         // For the layer that shows it to people as a page.
         response.extensions_mut().insert(self);

@@ -64,7 +64,9 @@ fn a_customer_is_told_what_it_costs_to_keep_a_shared_resource_up() {
             child.wait().expect("it is our child");
             told
         };
-        let upkeep = |lines: Vec<String>| lines.iter().any(|line| line == "upkeep  20 sat an hour");
+        let upkeep = |lines: Vec<String>| {
+            lines.iter().any(|line| line == "Keeping it up costs the operator 20 sat an hour.")
+        };
         assert!(upkeep(told("shared")));
         assert!(!upkeep(told("box")));
     });

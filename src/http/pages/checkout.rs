@@ -9,7 +9,7 @@ use super::confirm::Confirm;
 use super::cookies::{must_hold, token_for, was_shown};
 use super::form::wait_words;
 use super::frame::{Frame, Moment};
-use super::paying::{Paying, PaymentWords, Shut};
+use super::paying::{Paying, PaymentWords};
 use super::problem::Wrong;
 use super::{Wanted, render};
 use crate::app::cancel_invoice::CancelInvoice;
@@ -40,7 +40,7 @@ struct Checkout {
     settled: bool,
     /// Only another request leads on.
     again: bool,
-    /// The operator takes no money for it.
+    /// The operator takes no money for it, or does not offer it any more.
     closed: bool,
     /// The code and what stands beside it, while money is asked for.
     pay: Option<Pay>,
@@ -116,8 +116,8 @@ pub(super) async fn checkout(
         refresh_s: paying.refresh_s(),
         counts: !settled && !given_up && shut.is_none(),
         settled,
-        again: given_up || matches!(shut, Some(Shut::GivenUp | Shut::Over)),
-        closed: matches!(shut, Some(Shut::Paused | Shut::Retired)),
+        again: paying.again(),
+        closed: paying.closed(),
         pay: asks.then(|| pay(&view)).transpose()?,
         payments: paying.payments(),
         wait: wait_words(view.confirmations_required),

@@ -14,12 +14,14 @@ use super::cookies::{
 use super::form::Sent;
 use super::frame::{Frame, Moment};
 use super::holding::Holding;
+use super::leasing::{held_sat, shown_end, words};
+use super::paying::Shut;
 use super::problem::Wrong;
 use super::render;
 use crate::app::change_claim::RotateClaim;
-use crate::app::{AppError, Code, held, read};
+use crate::app::{AppError, Code, held, read, view};
 use crate::domain::bearer::token_hash;
-use crate::domain::lease::snapshot::LeaseState;
+use crate::domain::uri::sat_text;
 use crate::http::HttpState;
 use crate::http::create::Renewal;
 use crate::http::json::Path;
@@ -166,17 +168,6 @@ struct Listed {
     asked: Moment,
 }
 
-fn badge(state: LeaseState) -> (&'static str, &'static str) {
-    match state {
-        LeaseState::Unfunded => ("", "Waits for payment"),
-        LeaseState::Provisioning => ("", "Being made ready"),
-        LeaseState::Active => ("good", "Running"),
-        LeaseState::Grace => ("warn", "Time has run out"),
-        LeaseState::Suspended => ("warn", "Stopped"),
-        LeaseState::Ended => ("", "Over"),
-    }
-}
-
 #[derive(Template)]
 #[template(path = "claims.html")]
 struct ClaimsPage {
@@ -198,14 +189,21 @@ pub(super) async fn claims(
 async fn listed(state: &HttpState, headers: &HeaderMap) -> Result<Option<Vec<Listed>>, Wrong> {
     let Some(token) = claim_cookie(state, headers) else { return Ok(None) };
     let Some(claim) = held::claim(&state.db, &token).await? else { return Ok(None) };
-    let now = state.clock.now();
+    let scene = state.scene();
     let mut leases = Vec::new();
     for row in held::leases(&state.db, &claim.id, MOST).await? {
-        let look = row.doc.standing.at(now);
+        let resource = held::resource(&state.db, &row.facts.resource).await?;
+        let waits = match held_sat(&row, scene.now) {
+            0 => String::new(),
+            sat => sat_text(sat),
+        };
+        let shut = Shut::of_resource(resource.as_ref());
+        let (headline, class, _) = words(&view::lease(&row, &scene), &waits, shut);
         leases.push(Listed {
-            title: super::checkout::title(state, &row.facts.resource).await?,
-            badge: badge(look.state),
-            until: look.expires_at.map(Into::into),
+            badge: (class, headline),
+            until: shown_end(&row.doc.standing.at(scene.now)).map(Into::into),
+            title: resource
+                .map_or_else(|| row.facts.resource.clone(), |found| found.terms.terms.title),
             asked: row.facts.created_at.into(),
             id: row.facts.id.to_string(),
         });

@@ -27,6 +27,8 @@ pub(super) struct Field {
     pub(super) most: Option<u32>,
     pub(super) value: String,
     pub(super) error: Option<String>,
+    /// The first that is wrong, where people begin.
+    pub(super) first: bool,
     /// Whether it is for a parameter of a resource.
     pub(super) param: bool,
 }
@@ -43,6 +45,7 @@ impl Field {
             most: None,
             value: String::new(),
             error: None,
+            first: false,
             param: false,
         }
     }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::domain::fiat::Rate;
+use crate::domain::price::period;
 use crate::domain::time::Timestamp;
 pub(crate) use crate::domain::time::span;
 use crate::http::HttpState;
@@ -69,10 +70,10 @@ impl From<Timestamp> for Moment {
     }
 }
 
-/// How long one unit of a price lasts: `hour`, `2 days`.
+/// How long one unit of a price lasts: `hour`, `2 days`, `month`.
 pub(crate) fn per(seconds: u64) -> String {
-    let text = span(seconds);
-    text.strip_prefix("1 ").filter(|rest| !rest.contains(' ')).map(str::to_owned).unwrap_or(text)
+    let name = period(seconds).and_then(|name| name.split_once(' '));
+    name.map_or_else(|| span(seconds), |(_, name)| name.to_owned())
 }
 
 #[cfg(test)]
@@ -81,8 +82,8 @@ mod tests {
 
     #[test]
     fn a_price_is_for_an_hour_or_for_so_many() {
-        let words = [3600, 7200, 5400].map(per);
-        assert_eq!(words, ["hour", "2 hours", "1 hour 30 minutes"]);
+        let words = [3600, 7200, 5400, 30 * 86_400].map(per);
+        assert_eq!(words, ["hour", "2 hours", "1 hour 30 minutes", "month"]);
     }
 
     #[test]

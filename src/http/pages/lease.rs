@@ -59,6 +59,8 @@ struct LeasePage {
     id: String,
     title: String,
     resource: String,
+    /// It is on the list.
+    offered: bool,
     headline: &'static str,
     words: String,
     class: &'static str,
@@ -195,7 +197,7 @@ impl LeasePage {
         let waits = seen.waits_for();
         let (headline, class, mut words) = words(&seen.view, &waits, seen.shut());
         let (more, held_sat) = (seen.sells_more(), seen.held_sat);
-        let closed = !seen.takes_money();
+        let (closed, offered) = (!seen.takes_money(), seen.shut() != Some(Shut::Retired));
         let Seen { row, view, resource, .. } = seen;
         let terms = resource.map(|found| found.terms.terms);
         let active = view.state == LeaseState::Active;
@@ -244,6 +246,7 @@ impl LeasePage {
             site: None,
             title: terms.map_or_else(|| view.resource.clone(), |found| found.title),
             resource: view.resource,
+            offered,
             id: view.id,
             active,
             stopped,

@@ -9,6 +9,8 @@ use crate::app::{Code, Refusal};
 pub(super) struct Mistakes {
     pub(super) time: Option<String>,
     pub(super) refund: Option<String>,
+    /// It is wrong with the refund address first.
+    pub(super) refund_first: bool,
     /// What is wrong with no field.
     pub(super) problem: Option<String>,
 }
@@ -32,6 +34,15 @@ impl Mistakes {
                 ("/refund_address", _) => self.refund = Some(sentence(&error.detail)),
                 _ => self.problem = Some(sentence(&error.detail)),
             }
+        }
+    }
+
+    /// Marks the first field that is wrong, when that is not the time.
+    pub(super) fn mark_first(&mut self, params: &mut [Field]) {
+        let param = params.iter_mut().find(|param| param.error.is_some());
+        match param.filter(|_| self.time.is_none()) {
+            Some(param) => param.first = true,
+            None => self.refund_first = self.time.is_none() && self.refund.is_some(),
         }
     }
 }

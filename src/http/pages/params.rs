@@ -61,6 +61,7 @@ pub(super) async fn set(
             let mut page = ParamsPage::new(&state, &mine, value).await?;
             let mut mistakes = Mistakes::default();
             mistakes.add(refusal, &mut page.params, "");
+            mistakes.mark_first(&mut page.params);
             page.problem = mistakes.problem;
             Ok(render(&page))
         }

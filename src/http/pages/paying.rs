@@ -54,8 +54,7 @@ impl Shut {
             ),
             Self::Over => (
                 "This lease is over: do not pay",
-                "Money that comes all the same buys no time; it can only be refunded. Ask for a \
-                 new lease instead.",
+                "Money that comes all the same buys no time; it can only be refunded.",
             ),
             Self::Paused => (
                 "Paused: do not pay now",
@@ -103,6 +102,8 @@ pub(super) struct Paying<'a> {
     held: HashSet<(String, u32)>,
     /// Whether what came buys time as it is.
     buys: bool,
+    /// Whether its resource can be asked for.
+    offered: bool,
 }
 
 impl<'a> Paying<'a> {
@@ -122,9 +123,20 @@ impl<'a> Paying<'a> {
             shut: Shut::of(row, standing, resource),
             held: lines.map(|line| (line.outpoint.txid.to_string(), line.outpoint.vout)).collect(),
             buys: !waits || standing.pending_s.saturating_add(coming_s) >= least,
+            offered: Shut::of_resource(resource) != Some(Shut::Retired),
             view,
             standing,
         }
+    }
+
+    /// Whether only another request leads on, and one can be made.
+    pub(super) fn again(&self) -> bool {
+        self.offered && matches!(self.shut, Some(Shut::GivenUp | Shut::Over))
+    }
+
+    /// Whether its resource takes no money, or is gone.
+    pub(super) fn closed(&self) -> bool {
+        self.shut.is_some() && !self.again()
     }
 
     fn any_refundable(&self) -> bool {
@@ -145,6 +157,8 @@ impl<'a> Paying<'a> {
             InvoiceStatus::Settled => (!self.held.is_empty()).then_some(60),
             InvoiceStatus::Expired => Some(60),
             _ if self.shut.is_some() => Some(60),
+            // Somebody may be copying the address.
+            InvoiceStatus::Open if self.view.payments.is_empty() => Some(30),
             InvoiceStatus::Open | InvoiceStatus::Confirming => Some(10),
         }
     }
@@ -169,7 +183,11 @@ impl<'a> Paying<'a> {
                     0 => "",
                     _ => shut.of_coming(),
                 };
-                (headline, format!("{words}{coming}{}", self.of_counted(shut)))
+                let instead = match (shut, self.offered) {
+                    (Shut::Over, true) => " Ask for a new lease instead.",
+                    _ => "",
+                };
+                (headline, format!("{words}{instead}{coming}{}", self.of_counted(shut)))
             }
             (InvoiceStatus::Confirming, None) => (
                 "On its way",

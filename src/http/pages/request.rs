@@ -15,11 +15,11 @@ use crate::app::{AppError, Code, Refusal, held};
 use crate::domain::address::check_address;
 use crate::domain::params::check_params;
 use crate::domain::site::to_query;
-use crate::http::HttpState;
 use crate::http::auth::Holder;
 use crate::http::create::Creating;
 use crate::http::json::Path;
 use crate::http::source::Source;
+use crate::http::{HttpState, Problem};
 
 /// Asks for a lease.
 pub(super) async fn request(
@@ -92,12 +92,18 @@ async fn again(
         param.take(sent);
     }
     page.price(state).await?;
+    let problem = refusal.clone().map(Problem::from);
     if let Some(refusal) = refusal {
         check_all(state, &mut page, sent).await?;
         tell(&mut page, refusal);
+        page.mistakes.mark_first(&mut page.params);
     }
     page.find_mine(state, headers).await?;
-    Ok(render(&page))
+    let mut response = render(&page);
+    if let Some(problem) = problem {
+        problem.mark(&mut response);
+    }
+    Ok(response)
 }
 
 /// The request was refused for the first mistake that was found; people want to see all.

@@ -40,7 +40,7 @@ fn every_mistake_stands_beside_its_field_and_nothing_typed_is_lost() {
         |_| {},
         async |desk| {
             let form = "time=999&unit=d&param.ssh_key=no+key&refund_address=nonsense&keep=1";
-            let page = send(&desk, "/resources/gpu-small", "", form).await.must(200).text;
+            let page = send(&desk, "/resources/gpu-small", "", form).await.must(422).text;
             for part in [
                 "id=\"time-error\">From 10 minutes to 30 days.",
                 "id=\"error-ssh_key\">This must be one line of an OpenSSH public key file",
@@ -51,7 +51,13 @@ fn every_mistake_stands_beside_its_field_and_nothing_typed_is_lost() {
             ] {
                 assert!(page.contains(part), "{part}: {page}");
             }
-            let wrong = send(&desk, "/resources/gpu-small", "", "time=soon&unit=h").await.must(200);
+            assert_eq!(page.matches(" autofocus").count(), 1, "the first: {page}");
+            let form = "time=1&unit=h&param.ssh_key=no+key&refund_address=nonsense";
+            let page = send(&desk, "/resources/gpu-small", "", form).await.must(422).text;
+            let focused = page.split("<textarea ").nth(1).unwrap().split('>').next().unwrap();
+            assert!(focused.ends_with("aria-invalid=\"true\" autofocus rows=\"3\" spellcheck=\"false\" autocapitalize=\"off\" autocomplete=\"off\""), "{focused}");
+            assert_eq!(page.matches(" autofocus").count(), 1, "the first: {page}");
+            let wrong = send(&desk, "/resources/gpu-small", "", "time=soon&unit=h").await.must(422);
             assert!(wrong.text.contains("Give a number"), "{}", wrong.text);
         },
     );
@@ -90,7 +96,7 @@ fn a_form_that_is_sent_twice_asks_once() {
         assert_eq!(late.header("location"), first.header("location"));
         assert_eq!(leases(&desk, &cookie(&first).0).await, 1);
         let other = form.replace("time=2", "time=3");
-        let other = send(&desk, "/resources/gpu-small", "", &other).await.must(200).text;
+        let other = send(&desk, "/resources/gpu-small", "", &other).await.must(422).text;
         assert!(other.contains("This form was sent before"), "{other}");
         let lease = format!("/leases/{}", text(&created(&desk, &first).await, "/lease"));
         let page = desk.get("/resources/gpu-small").await.must(200).text;

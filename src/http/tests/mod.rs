@@ -16,6 +16,7 @@ mod operators;
 mod overview;
 mod pages;
 mod refusals;
+mod says;
 mod secrets;
 mod serve;
 mod shop;

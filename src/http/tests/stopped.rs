@@ -13,7 +13,7 @@ use crate::domain::ids::InvoiceId;
 
 const QR: &str = "class=\"qr\"";
 
-async fn retire(desk: &Desk) {
+pub(super) async fn retire(desk: &Desk) {
     let now = desk.rig.clock.now();
     let item = ApplyCatalog { catalog: Vec::new(), now, actor: None, dry_run: false, expect: None };
     desk.rig.db.write(item).await.unwrap();
@@ -44,7 +44,10 @@ fn an_unpaid_request_is_not_to_be_paid_while_paused_and_can_be_paid_when_it_goes
         has(&shown, &[">Paused</span>", "no money for this at the moment: do not pay now."]);
         has_not(&shown, &["Waits for payment", "Pay for it"]);
         pause(&desk, false).await;
-        has(&checkout(&desk, &lease).await, &["Pay with bitcoin", QR, "content=\"10\""]);
+        has(
+            &checkout(&desk, &lease).await,
+            &["Pay with bitcoin", QR, "content=\"30\"", "Look again"],
+        );
         has(&page(&desk, &lease).await, &["Waits for payment", "Pay for it"]);
         retire(&desk).await;
         let gone = checkout(&desk, &lease).await;
@@ -59,7 +62,7 @@ fn money_on_its_way_into_a_pause_counts_only_if_that_ends_in_time() {
     at_desk(async |mut desk| {
         let (early, late) = (desk.lease().await, desk.lease().await);
         send(&mut desk, &early, 1000).await;
-        has(&checkout(&desk, &early).await, &["On its way", "it counts by itself"]);
+        has(&checkout(&desk, &early).await, &["On its way", "counts by itself", "content=\"10\""]);
         pause(&desk, true).await;
         let shut = checkout(&desk, &early).await;
         has(&shut, &["Paused: do not pay now", "buys time only if this goes on before"]);

@@ -27,7 +27,7 @@ fn take_off_the_list(shop: &Shop) {
 }
 
 /// Waits until the page has heard of its object once: from then on it is told of changes only.
-fn listens(browser: &Browser) {
+pub(super) fn listens(browser: &Browser) {
     let script = "return performance.getEntriesByType('resource')\
         .some(one => one.initiatorType === 'fetch' && one.responseEnd > 0)";
     until("the first message", || {
@@ -106,13 +106,13 @@ fn an_open_resource_page_follows_a_pause_keeps_what_is_typed_and_says_when_it_is
 #[test]
 fn what_it_costs_to_keep_a_shared_resource_up_is_said_on_pages_and_in_the_api() {
     customers(|shop| {
-        let said = "It costs 30,000 sat a month to keep it up. \
-                    <span class=\"quiet worth\" title=\"A hint: the price is in satoshis\">\
-                    ≈ 18.37 EUR</span></p>";
+        let said = "Keeping it up costs the operator 30,000 sat a month \
+                    <span class=\"worth\" title=\"A hint: the price is in satoshis\">\
+                    (≈ 18.37 EUR)</span>.</p>";
         for (path, times) in [("/", 1), ("/resources/shared", 1), ("/resources/box", 0)] {
             let page = shop.ask_text(path);
             assert_eq!(page.matches(said).count(), times, "{path}: {page}");
-            assert_eq!(page.matches("keep it up").count(), times, "{path}: {page}");
+            assert_eq!(page.matches("Keeping it up").count(), times, "{path}: {page}");
         }
         let get = |path: &str| shop.ask(reqwest::Method::GET, path, None, None).1;
         let cost = serde_json::json!({ "running_cost": { "sat": 30_000, "per_s": 2_592_000 } });

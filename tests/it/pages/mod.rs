@@ -1,5 +1,6 @@
 //! The pages in a real browser, as customers see and touch them.
 
+mod breaks;
 mod closed;
 mod hooks;
 mod live;

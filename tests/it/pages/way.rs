@@ -1,10 +1,12 @@
 //! The whole way of a customer: ask, pay, wait, get in, pay for more, give back. With and without
 //! scripts, and by keyboard alone.
 
+use std::time::Duration;
+
 use crate::harness::browser::Browser;
 use crate::harness::daemon::Shop;
 use crate::harness::peers::left_out;
-use crate::harness::wait::until;
+use crate::harness::wait::{until, within};
 
 use super::{KEY, ask, at_checkout, customers, lease_of, send};
 
@@ -19,7 +21,8 @@ fn sees(browser: &Browser, scripts: bool, part: &str) {
         browser.shows(part);
         return;
     }
-    until(part, || {
+    // A page that waits for money loads itself again after half a minute.
+    within(Duration::from_secs(60), part, || {
         let source = browser.source();
         if source.contains(part) { Ok(()) } else { Err(source) }
     });
