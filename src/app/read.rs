@@ -80,7 +80,7 @@ pub struct Availability {
     pub units: Option<usize>,
     /// Units that nobody holds.
     pub free: Option<usize>,
-    /// When a unit may come free, while none is.
+    /// When a unit may come free, while none is; `null` when nobody can say.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub available_at: Option<Timestamp>,
 }
@@ -281,7 +281,7 @@ pub struct QuoteView {
     pub confirmations_required: u32,
     /// Whether a request would be taken now.
     pub available: bool,
-    /// When a unit may come free, while none is.
+    /// When a unit may come free, while none is; `null` when nobody can say.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub available_at: Option<Timestamp>,
 }

@@ -51,7 +51,7 @@ fn open_it_leads_to_the_page_of_a_lease_whose_time_stands_still() {
             let open = desk.call("POST", &format!("{}/open", page_of(&lease)));
             let open = open.header(OWN.0, OWN.1).header("cookie", &cookie).form("to=/in");
             let to = open.send().await.must(303);
-            assert_eq!(to.header("location"), format!("{}?to=/in", page_of(&lease)));
+            assert_eq!(to.header("location"), format!("{}?to=%2Fin", page_of(&lease)));
             has(&page(&desk, &lease).await, &["Stopped by the operator"]);
         },
     );
