@@ -5,6 +5,7 @@ use leasehold::domain::time::Timestamp;
 use crate::harness::browser::Browser;
 use crate::harness::peers::left_out;
 
+use super::closed::listens;
 use super::{ask, customers};
 
 #[test]
@@ -40,6 +41,7 @@ fn a_moment_on_an_open_page_counts_on_and_nothing_is_read_out_for_it() {
         let page = shop.ask_text(&format!("/checkout/{invoice}"));
         assert!(page.contains(">(in 29 min)</span>") || page.contains(">(in 30 min)</span>"));
         browser.shows("The price holds until");
+        listens(&browser);
         // The reader's clock runs ahead by 25 minutes: near the end seconds count.
         let counted = browser.run_async(
             "const done = arguments[arguments.length - 1], real = Date.now, seen = new Set();\
