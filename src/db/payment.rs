@@ -273,7 +273,7 @@ pub async fn due_without_lease(
     limit: u32,
 ) -> Result<Vec<PaymentRow>, DbError> {
     let text = sqlx::AssertSqlSafe(format!(
-        "{SELECT} WHERE lease IS NULL AND branch = 0 AND next_height <= $1 \
+        "{SELECT} WHERE lease IS NULL AND next_height <= $1 \
          ORDER BY next_height LIMIT $2"
     ));
     sqlx::query(text)
@@ -294,9 +294,9 @@ pub struct Filter {
     /// Only those of leases of this resource.
     pub resource: Option<String>,
     /// Only those that belong to no lease: of no resource either.
-    pub unallocated: bool,
+    pub loose: bool,
     /// Of that, only what waits for an operator: it is still there, and goes nowhere yet.
-    pub waits: bool,
+    pub unallocated: bool,
     /// Only older than this (first seen, id): the cursor.
     pub before: Option<(Timestamp, String)>,
 }
@@ -309,8 +309,8 @@ pub async fn list(
 ) -> Result<Vec<PaymentRow>, DbError> {
     let newest = Newest {
         select: SELECT,
-        filter: match (filter.unallocated, filter.waits) {
-            (true, true) => {
+        filter: match (filter.loose, filter.unallocated) {
+            (_, true) => {
                 "($1 = '' OR state = $1) AND $2 = '' AND lease IS NULL AND branch = 0 \
                  AND refund_address IS NULL \
                  AND state NOT IN ('gone', 'conflicted', 'replaced', 'reversed')"

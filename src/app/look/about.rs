@@ -73,13 +73,29 @@ pub async fn payment(db: &Db, id: &str) -> Result<PaymentRow, AppError> {
     Ok(found.ok_or_else(|| no_such("payment", id))?)
 }
 
-/// What became of a payment.
-pub fn disposition(row: &PaymentRow) -> &'static str {
-    match (&row.lease, &row.refund_address) {
-        (Some(_), _) => "lease",
-        (None, Some(_)) => "refundable",
-        (None, None) => "unallocated",
+/// Where a payment's money is: with its lease, our own `change`, or, of what found no lease, where the
+/// books have it. `None` for money that is not there.
+pub fn disposition(row: &PaymentRow) -> Option<&'static str> {
+    let books = &row.loose.books;
+    if row.lease.is_some() {
+        return Some("lease");
     }
+    match row.state.stands() {
+        true if row.branch != 0 => Some("change"),
+        true if row.refund_address.is_none() => Some("unallocated"),
+        true if books.refundable_sat > 0 => Some("refundable"),
+        true if books.dust_sat > 0 => Some("dust"),
+        true if books.refunded_sat > 0 => Some("refunded"),
+        // Not in the chain yet.
+        true => Some("refundable"),
+        false => (books.lost_sat > 0).then_some("lost"),
+    }
+}
+
+/// Whether an operator may still say where a payment goes: it found no lease, is there, and has not
+/// gone back.
+pub fn is_loose(row: &PaymentRow) -> bool {
+    matches!(disposition(row), Some("unallocated" | "refundable" | "dust"))
 }
 
 /// A payout that must exist.

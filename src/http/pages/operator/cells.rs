@@ -28,6 +28,7 @@ const GOOD: &[&str] = &[
     "ready",
     "done",
     "offered",
+    "refunded",
 ];
 const ALARM: &[&str] = &[
     "failed",
@@ -39,6 +40,7 @@ const ALARM: &[&str] = &[
     "conflicted",
     "unallocated",
     "revoked",
+    "lost",
 ];
 const WARN: &[&str] = &[
     "grace",
