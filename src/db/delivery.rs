@@ -76,8 +76,8 @@ pub struct Claimed {
 pub struct Filter {
     /// Only to this endpoint.
     pub webhook: Option<String>,
-    /// Only of this event, by its id.
-    pub event: Option<String>,
+    /// Only of the event with this number.
+    pub event: Option<i64>,
     /// Only with this status.
     pub status: Option<DeliveryStatus>,
     /// Only older than this (created, id): the cursor.
@@ -365,19 +365,14 @@ pub async fn newest(
     limit: u32,
 ) -> Result<Vec<Delivery>, DbError> {
     // An event's deliveries are found by endpoint and event, which are unique together.
-    let of_event = filter.event.as_ref().map(|_| {
-        "($1 = '' OR webhook = $1) AND ($2 = '' OR status = $2) \
-         AND webhook IN (SELECT id FROM webhook) \
-         AND delivery.event = (SELECT seq FROM event WHERE id = $3)"
-    });
-    let of_all = "($1 = '' OR webhook = $1) AND ($2 = '' OR status = $2) AND $3 = ''";
+    let of_event = "webhook IN (SELECT id FROM webhook) AND delivery.event = CAST(? AS BIGINT)";
+    let event = filter.event.map(|seq| seq.to_string());
     let newest = Newest {
         select: SELECT,
-        filter: of_event.unwrap_or(of_all),
-        values: &[
-            filter.webhook.as_deref(),
-            filter.status.map(DeliveryStatus::as_str),
-            filter.event.as_deref(),
+        filter: &[
+            ("webhook = ?", filter.webhook.as_deref()),
+            ("status = ?", filter.status.map(DeliveryStatus::as_str)),
+            (of_event, event.as_deref()),
         ],
         key: ("created_at", "delivery.id"),
         before: filter.before.as_ref(),

@@ -307,21 +307,26 @@ pub async fn list(
     filter: &Filter,
     limit: u32,
 ) -> Result<Vec<PaymentRow>, DbError> {
+    let of_state = match filter.state.as_deref() {
+        // Most payments are.
+        Some("final") => "state || '' = ?",
+        _ => "state = ?",
+    };
+    let of_resource =
+        "EXISTS (SELECT 1 FROM lease WHERE lease.id = payment.lease AND resource = ?)";
+    let mut conditions =
+        vec![(of_state, filter.state.as_deref()), (of_resource, filter.resource.as_deref())];
+    if filter.loose || filter.unallocated {
+        conditions.push(("lease IS NULL AND branch = 0", None));
+    }
+    if filter.unallocated {
+        let waits = "refund_address IS NULL \
+                     AND state NOT IN ('gone', 'conflicted', 'replaced', 'reversed')";
+        conditions.push((waits, None));
+    }
     let newest = Newest {
         select: SELECT,
-        filter: match (filter.loose, filter.unallocated) {
-            (_, true) => {
-                "($1 = '' OR state = $1) AND $2 = '' AND lease IS NULL AND branch = 0 \
-                 AND refund_address IS NULL \
-                 AND state NOT IN ('gone', 'conflicted', 'replaced', 'reversed')"
-            }
-            (true, false) => "($1 = '' OR state = $1) AND $2 = '' AND lease IS NULL AND branch = 0",
-            (false, _) => {
-                "($1 = '' OR state = $1) \
-                 AND ($2 = '' OR lease IN (SELECT id FROM lease WHERE resource = $2))"
-            }
-        },
-        values: &[filter.state.as_deref(), filter.resource.as_deref()],
+        filter: &conditions,
         key: ("payment.first_seen_at", "payment.id"),
         before: filter.before.as_ref(),
     };

@@ -7,6 +7,7 @@ use super::desk::{Desk, at_desk, text};
 use super::operators::{page, send, signed_in};
 use crate::app::deliver::PassEvents;
 use crate::app::event;
+use crate::app::look::{self, EventFilter};
 use crate::db::{DbError, Tx, WriteItem};
 use crate::domain::event::EventKind;
 use crate::domain::time::Timestamp;
@@ -195,6 +196,19 @@ fn the_event_log_of_one_thing_or_type_goes_on_by_its_number() {
             after = part["next_after"].clone();
         }
         assert_eq!(seen, wanted);
+        // A group of the whole log, forwards and backwards.
+        for group in ["payment.", "lease.", "invoice."] {
+            let mut wanted = types(&all);
+            wanted.retain(|kind| kind.starts_with(group));
+            assert_eq!(types(&read(&format!("type={group}")).await), wanted);
+            let first = types(&read(&format!("type={group}&limit=2")).await);
+            assert_eq!(first, wanted[..2]);
+            let filter = EventFilter { kind: Some(group.into()), ..EventFilter::default() };
+            let part = look::Part::new(2, None);
+            let newest = look::events(&desk.rig.db, &filter, &part).await.unwrap();
+            let last: Vec<_> = newest.rows.into_iter().rev().map(|event| event.kind).collect();
+            assert_eq!(last, wanted[wanted.len() - 2..]);
+        }
         assert_eq!(types(&read("type=lease.created").await), ["lease.created"]);
         assert_eq!(types(&read("subject=lse_x").await), [] as [String; 0]);
         let path = "/v1/admin/events?type=payment.typo";

@@ -37,11 +37,10 @@ async fn list(
     let status = asked.choice("status", &STATES)?;
     let filter = DeliveryFilter {
         webhook: asked.owned("webhook"),
-        event: asked.owned("event"),
         status: status.as_deref().and_then(DeliveryStatus::parse),
-        before: None,
+        ..DeliveryFilter::default()
     };
-    let found = look::deliveries(&state.db, filter, &asked.part()).await?;
+    let found = look::deliveries(&state.db, filter, asked.get("event"), &asked.part()).await?;
     let mut page = ListPage::new(&state, &visitor, LIST);
     page.lead = "Messages to endpoints. Those that are done are kept for 30 days.";
     page.filters = vec![
