@@ -6,7 +6,7 @@ use super::row::{Row, int};
 use super::{Conn, DbError, Insert};
 use crate::domain::ids::{DeliveryId, WebhookId};
 use crate::domain::time::Timestamp;
-use crate::domain::webhook::DeliveryStatus;
+use crate::domain::webhook::{DeliveryStatus, EndpointState};
 
 /// A delivery as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Delivery {
     pub id: DeliveryId,
     /// To whom.
     pub webhook: WebhookId,
+    /// Whether that endpoint was deleted.
+    pub deleted: bool,
     /// The event's number.
     pub event: i64,
     /// The event's own id.
@@ -85,7 +87,8 @@ pub struct Filter {
 }
 
 const SELECT: &str = "SELECT delivery.id, webhook, event, event.id AS event_id, event.type, status, \
-     attempts, tries, due_at, response_status, latency_ms, failure, created_at, done_at \
+     attempts, tries, due_at, response_status, latency_ms, failure, created_at, done_at, \
+     (SELECT state FROM webhook WHERE webhook.id = delivery.webhook) AS endpoint_state \
      FROM delivery JOIN event ON event.seq = delivery.event";
 
 fn read(row: &sqlx::any::AnyRow) -> Result<Delivery, DbError> {
@@ -93,6 +96,7 @@ fn read(row: &sqlx::any::AnyRow) -> Result<Delivery, DbError> {
     Ok(Delivery {
         id: row.parsed("id", DeliveryId::parse)?,
         webhook: row.parsed("webhook", WebhookId::parse)?,
+        deleted: row.parsed("endpoint_state", EndpointState::parse)? == EndpointState::Deleted,
         event: row.i64("event")?,
         event_id: row.text("event_id")?,
         kind: row.text("type")?,

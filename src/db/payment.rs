@@ -189,6 +189,15 @@ pub async fn list_of_lease(conn: &mut Conn, lease: &LeaseId) -> Result<Vec<Payme
     sqlx::query(text).bind(lease.as_str()).fetch_all(&mut *conn).await?.iter().map(read).collect()
 }
 
+/// All payments to an invoice.
+pub async fn list_of_invoice(
+    conn: &mut Conn,
+    invoice: &InvoiceId,
+) -> Result<Vec<PaymentRow>, DbError> {
+    let text = sqlx::AssertSqlSafe(format!("{SELECT} WHERE invoice = $1 ORDER BY payment.id"));
+    sqlx::query(text).bind(invoice.as_str()).fetch_all(&mut *conn).await?.iter().map(read).collect()
+}
+
 /// One payment.
 pub async fn find(conn: &mut Conn, id: &str) -> Result<Option<PaymentRow>, DbError> {
     let text = sqlx::AssertSqlSafe(format!("{SELECT} WHERE payment.id = $1"));

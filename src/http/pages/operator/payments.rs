@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
 use super::asked::{Asked, Asking, nothing};
-use super::{Button, Cell, DetailPage, FormPage, ListPage, Table, Visitor, When};
+use super::{Button, Cell, DetailPage, FormPage, ListPage, Table, Visitor};
 use crate::app::look::{self, PaymentFilter};
 use crate::app::operate::{AssignPayment, RefundPayment};
 use crate::app::{Code, Refusal};
@@ -119,7 +119,7 @@ async fn one(
         page.tables.push(super::payouts::table(&payouts));
     }
     let history = look::history_of_part(&state.db, &id, row.lease.as_ref()).await?;
-    page.timeline = When::all(history, &id);
+    page.happened(history, &id);
     Ok(page.show())
 }
 
