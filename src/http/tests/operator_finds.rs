@@ -122,9 +122,39 @@ fn an_event_leads_to_its_deliveries() {
             let link = format!("/operator/deliveries/{}", text(delivery, "/id"));
             assert!(html.contains(&link), "{html}");
         }
+        let call = desk.call("GET", &format!("/v1/admin/events/{event}")).bearer(&key);
+        assert_eq!(call.send().await.must(200).body["id"], event.as_str());
+        let call = desk.call("GET", "/v1/admin/events/evt_x").bearer(&key);
+        call.send().await.problem(404, "not_found");
         let path = "/v1/admin/deliveries?event=evt_x";
         let refused = desk.call("GET", path).bearer(&key).send().await.must(422);
         assert_eq!(refused.body["errors"][0]["pointer"], "/event");
+    });
+}
+
+#[test]
+fn a_delivery_to_a_deleted_endpoint_leads_nowhere_and_is_not_offered_again() {
+    at_desk(async |desk| {
+        let cookie = signed_in(&desk, "read manage", 1).await;
+        let (key, _) = desk.operator("read manage admin", 2).await;
+        let hook = endpoint(&desk, &key).await;
+        desk.lease().await;
+        desk.rig.db.write(PassEvents { now: desk.state.clock.now() }).await.unwrap();
+        let all = items(&desk, &key, "/v1/admin/deliveries").await;
+        let path = format!("/operator/deliveries/{}", text(&all[0], "/id"));
+        let link = format!("href=\"/operator/webhooks/{hook}\"");
+        let shown = async || {
+            let one = page(&desk, &cookie, &path).await.must(200).text;
+            let list = page(&desk, &cookie, "/operator/deliveries").await.must(200).text;
+            assert!(one.contains(&hook) && list.contains(&hook), "{one}");
+            (one.contains(&link), list.contains(&link), one.contains("Deliver it again"))
+        };
+        assert_eq!(shown().await, (true, true, true));
+        let call = desk.call("DELETE", &format!("/v1/admin/webhooks/{hook}")).bearer(&key);
+        call.send().await.must(204);
+        assert_eq!(shown().await, (false, false, false));
+        let all = items(&desk, &key, "/v1/admin/deliveries").await;
+        assert!(all.iter().all(|delivery| delivery["webhook_deleted"] == true), "{all:?}");
     });
 }
 
@@ -165,6 +195,16 @@ fn a_payment_of_a_lease_with_a_long_history_keeps_its_own() {
         let path = format!("/operator/payments/{}", text(&payments[0], "/id"));
         let html = page(&desk, &cookie, &path).await.must(200).text;
         assert!(html.contains("payment.credited") && !html.contains("lease.extended"), "{html}");
+        // What is left out of a history is said, with where it is.
+        assert!(!html.contains("Not all is shown"), "{html}");
+        let lease = text(&created, "/lease/id");
+        let path = format!("/operator/leases/{lease}");
+        let html = page(&desk, &cookie, &path).await.must(200).text;
+        assert!(html.contains("Not all is shown: of each thing the newest 200 "), "{html}");
+        for log in ["events", "audit-log"] {
+            let link = format!("href=\"/operator/{log}?subject={lease}\"");
+            assert!(html.contains(&link), "{link}: {html}");
+        }
     });
 }
 
