@@ -62,6 +62,8 @@ fn keys_are_found_by_those_who_may_see_them_and_deleted_endpoints_by_nobody() {
         let path = format!("/v1/admin/search?q={id}");
         let found = items(&desk, &admin, &path).await;
         assert_eq!(found[0]["id"].as_str(), Some(id.as_str()));
+        let call = desk.call("GET", text(&found[0], "/url")).bearer(&admin);
+        assert_eq!(call.send().await.must(200).body["id"], found[0]["id"]);
         assert_eq!(items(&desk, &reader, &path).await, [] as [Value; 0]);
         let hook = endpoint(&desk, &admin).await;
         let path = format!("/v1/admin/search?q={hook}");
@@ -124,6 +126,8 @@ fn an_event_leads_to_its_deliveries() {
         }
         let call = desk.call("GET", &format!("/v1/admin/events/{event}")).bearer(&key);
         assert_eq!(call.send().await.must(200).body["id"], event.as_str());
+        let found = items(&desk, &key, &format!("/v1/admin/search?q={event}")).await;
+        assert_eq!(text(&found[0], "/url"), format!("/v1/admin/events/{event}"));
         let call = desk.call("GET", "/v1/admin/events/evt_x").bearer(&key);
         call.send().await.problem(404, "not_found");
         let path = "/v1/admin/deliveries?event=evt_x";
