@@ -68,7 +68,7 @@ impl WriteItem for SettleByClock {
 }
 
 /// A payment that belongs to no lease is booked while it is in the chain: as unallocated, or as
-/// refundable once the operator said where it goes.
+/// refundable once the operator said where it goes. Our own change is in no account.
 pub(super) async fn settle_loose(
     tx: &mut Tx,
     ground: &Ground,
@@ -76,11 +76,13 @@ pub(super) async fn settle_loose(
     tip: u32,
 ) -> Result<Vec<Account>, DbError> {
     let mined = row.facts.mined.as_ref();
-    let sat = mined.map_or(0, |_| row.facts.amount_sat);
+    let own = row.branch != 0;
+    let sat = mined.filter(|_| !own).map_or(0, |_| row.facts.amount_sat);
     let loose = loose(tx, ground, row, tip, sat).await?;
     book_loose(tx, ground, row, &loose).await?;
     let mut announced = row.announced.clone();
     if let Some(mined) = mined
+        && !own
         && announced.confirmed_block.is_none()
     {
         let block = db::chain::find(tx.conn(), mined.height).await?;
@@ -95,7 +97,7 @@ pub(super) async fn settle_loose(
         let id = row.facts.id.as_str();
         tx.event(event(EventKind::PaymentUnallocated, ground.now, id, None, data));
     }
-    let counted = if sat > 0 { Counted::Standing } else { Counted::Never };
+    let counted = if mined.is_some() { Counted::Standing } else { Counted::Never };
     let state = row.facts.state(counted, tip, &ground.policy);
     db::payment::record_state(tx.conn(), &row.facts.id, state, &announced).await?;
     let last = |confirmations| mined.map(|mined| mined.height + confirmations - 1);

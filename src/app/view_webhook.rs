@@ -59,6 +59,8 @@ pub struct DeliveryView {
     pub id: String,
     /// The endpoint.
     pub webhook: String,
+    /// Whether that was deleted: then it gets nothing more.
+    pub webhook_deleted: bool,
     /// The event's id.
     pub event: String,
     /// The event's number.
@@ -92,6 +94,7 @@ pub fn delivery(row: &Delivery) -> DeliveryView {
     DeliveryView {
         id: row.id.to_string(),
         webhook: row.webhook.to_string(),
+        webhook_deleted: row.deleted,
         event: row.event_id.clone(),
         seq: row.event,
         kind: row.kind.clone(),

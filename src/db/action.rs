@@ -407,55 +407,50 @@ pub struct Filter {
     pub before: Option<(Timestamp, String)>,
 }
 
+/// What failed, is over, and nothing has made up for. `failed_at > 0` is said for the index.
+const LEFT: &str =
+    "SELECT id FROM action WHERE failed_at > 0 AND outcome = 'failed' AND action <> 'provision'";
+/// What failed for good, is not over, and waits for an operator.
+const STOPPED: &str = "SELECT id FROM action WHERE failed_at > 0 AND done_at IS NULL";
+
 /// Actions, newest first.
 pub async fn list(conn: &mut Conn, filter: &Filter, limit: u32) -> Result<Vec<ActionRow>, DbError> {
+    let of_state = match filter.state.as_deref() {
+        Some("open") => "done_at IS NULL".to_owned(),
+        Some("failing") => format!(
+            "id IN (SELECT id FROM action WHERE done_at IS NULL AND failure IS NOT NULL UNION {LEFT})"
+        ),
+        Some("failed") => format!("id IN ({STOPPED} UNION {LEFT})"),
+        Some("stuck") => format!("id IN ({STOPPED} AND action = 'release')"),
+        _ => "1 = 1".to_owned(),
+    };
     let newest = Newest {
         select: &select(),
-        filter: "($1 = '' OR ($1 = 'open' AND done_at IS NULL) \
-                 OR ($1 = 'failing' AND done_at IS NULL AND failure IS NOT NULL) \
-                 OR ($1 IN ('failed', 'failing') AND failed_at IS NOT NULL AND (done_at IS NULL \
-                 OR outcome = 'failed' AND action <> 'provision')) \
-                 OR ($1 = 'stuck' AND failed_at IS NOT NULL AND done_at IS NULL \
-                 AND action = 'release')) \
-                 AND ($2 = '' OR resource = $2) AND ($3 = '' OR subject = $3)",
-        values: &[filter.state.as_deref(), filter.resource.as_deref(), filter.lease.as_deref()],
+        filter: &[
+            (&of_state, None),
+            ("resource = ?", filter.resource.as_deref()),
+            ("subject = ?", filter.lease.as_deref()),
+        ],
         key: ("created_at", "id"),
         before: filter.before.as_ref(),
     };
     newest.list(conn, limit, read).await
 }
 
-/// What failed and nothing has made up for, newest first: in words that the indexes know.
-pub async fn failing(conn: &mut Conn, limit: u32) -> Result<Vec<ActionRow>, DbError> {
-    let text = sqlx::AssertSqlSafe(format!(
-        "{} WHERE done_at IS NULL AND failure IS NOT NULL OR failed_at IS NOT NULL \
-         AND outcome = 'failed' AND action <> 'provision' ORDER BY created_at DESC, id DESC LIMIT $1",
-        select()
-    ));
-    let rows = sqlx::query(text).bind(int(limit)).fetch_all(&mut *conn).await?;
-    rows.iter().map(read).collect()
-}
-
 /// How many failed for good and wait for an operator.
 pub async fn count_failed(conn: &mut Conn) -> Result<u64, DbError> {
-    let row = sqlx::query(
-        "SELECT COUNT(*) AS n FROM action WHERE failed_at IS NOT NULL AND (done_at IS NULL \
-         OR outcome = 'failed' AND action <> 'provision')",
-    )
-    .fetch_one(&mut *conn)
-    .await?;
+    let text = format!("SELECT COUNT(*) AS n FROM ({STOPPED} UNION {LEFT}) AS waiting");
+    let row = sqlx::query(sqlx::AssertSqlSafe(text)).fetch_one(&mut *conn).await?;
     Row::new(&row, "action").u64("n")
 }
 
 /// How many actions wait, and how many of them failed at least once.
 pub async fn depth(conn: &mut Conn) -> Result<(u64, u64), DbError> {
-    let row = sqlx::query(
+    let text = format!(
         "SELECT COUNT(CASE WHEN done_at IS NULL THEN 1 END) AS n, COUNT(failure) AS failing \
-         FROM action WHERE done_at IS NULL OR failed_at IS NOT NULL AND outcome = 'failed' \
-         AND action <> 'provision'",
-    )
-    .fetch_one(&mut *conn)
-    .await?;
+         FROM action WHERE id IN (SELECT id FROM action WHERE done_at IS NULL UNION {LEFT})"
+    );
+    let row = sqlx::query(sqlx::AssertSqlSafe(text)).fetch_one(&mut *conn).await?;
     let row = Row::new(&row, "action");
     Ok((row.u64("n")?, row.u64("failing")?))
 }

@@ -61,8 +61,7 @@ pub async fn newest(
     before: Option<&(Timestamp, String)>,
     limit: u32,
 ) -> Result<Vec<ApiKey>, DbError> {
-    let newest =
-        Newest { select: SELECT, filter: "1 = 1", values: &[], key: ("created_at", "id"), before };
+    let newest = Newest { select: SELECT, filter: &[], key: ("created_at", "id"), before };
     newest.list(conn, limit, read).await
 }
 

@@ -256,8 +256,7 @@ pub async fn list(
 ) -> Result<Vec<BatchRow>, DbError> {
     let newest = Newest {
         select: SELECT,
-        filter: "($1 = '' OR state = $1)",
-        values: &[state],
+        filter: &[("state = ?", state)],
         key: ("created_at", "id"),
         before,
     };

@@ -6,7 +6,7 @@ use super::row::{Row, int};
 use super::{Conn, DbError, Insert};
 use crate::domain::ids::{DeliveryId, WebhookId};
 use crate::domain::time::Timestamp;
-use crate::domain::webhook::DeliveryStatus;
+use crate::domain::webhook::{DeliveryStatus, EndpointState};
 
 /// A delivery as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Delivery {
     pub id: DeliveryId,
     /// To whom.
     pub webhook: WebhookId,
+    /// Whether that endpoint was deleted.
+    pub deleted: bool,
     /// The event's number.
     pub event: i64,
     /// The event's own id.
@@ -76,8 +78,8 @@ pub struct Claimed {
 pub struct Filter {
     /// Only to this endpoint.
     pub webhook: Option<String>,
-    /// Only of this event, by its id.
-    pub event: Option<String>,
+    /// Only of the event with this number.
+    pub event: Option<i64>,
     /// Only with this status.
     pub status: Option<DeliveryStatus>,
     /// Only older than this (created, id): the cursor.
@@ -85,7 +87,8 @@ pub struct Filter {
 }
 
 const SELECT: &str = "SELECT delivery.id, webhook, event, event.id AS event_id, event.type, status, \
-     attempts, tries, due_at, response_status, latency_ms, failure, created_at, done_at \
+     attempts, tries, due_at, response_status, latency_ms, failure, created_at, done_at, \
+     (SELECT state FROM webhook WHERE webhook.id = delivery.webhook) AS endpoint_state \
      FROM delivery JOIN event ON event.seq = delivery.event";
 
 fn read(row: &sqlx::any::AnyRow) -> Result<Delivery, DbError> {
@@ -93,6 +96,7 @@ fn read(row: &sqlx::any::AnyRow) -> Result<Delivery, DbError> {
     Ok(Delivery {
         id: row.parsed("id", DeliveryId::parse)?,
         webhook: row.parsed("webhook", WebhookId::parse)?,
+        deleted: row.parsed("endpoint_state", EndpointState::parse)? == EndpointState::Deleted,
         event: row.i64("event")?,
         event_id: row.text("event_id")?,
         kind: row.text("type")?,
@@ -365,19 +369,14 @@ pub async fn newest(
     limit: u32,
 ) -> Result<Vec<Delivery>, DbError> {
     // An event's deliveries are found by endpoint and event, which are unique together.
-    let of_event = filter.event.as_ref().map(|_| {
-        "($1 = '' OR webhook = $1) AND ($2 = '' OR status = $2) \
-         AND webhook IN (SELECT id FROM webhook) \
-         AND delivery.event = (SELECT seq FROM event WHERE id = $3)"
-    });
-    let of_all = "($1 = '' OR webhook = $1) AND ($2 = '' OR status = $2) AND $3 = ''";
+    let of_event = "webhook IN (SELECT id FROM webhook) AND delivery.event = CAST(? AS BIGINT)";
+    let event = filter.event.map(|seq| seq.to_string());
     let newest = Newest {
         select: SELECT,
-        filter: of_event.unwrap_or(of_all),
-        values: &[
-            filter.webhook.as_deref(),
-            filter.status.map(DeliveryStatus::as_str),
-            filter.event.as_deref(),
+        filter: &[
+            ("webhook = ?", filter.webhook.as_deref()),
+            ("status = ?", filter.status.map(DeliveryStatus::as_str)),
+            (of_event, event.as_deref()),
         ],
         key: ("created_at", "delivery.id"),
         before: filter.before.as_ref(),

@@ -6,7 +6,9 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use super::insert::Insert;
+use super::list::asked;
 use super::{Conn, DbError};
+use crate::domain::event::EventKind;
 use crate::domain::time::Timestamp;
 
 /// A fact to be reported, before it has a number.
@@ -157,30 +159,49 @@ async fn filtered(
     bound: i64,
     limit: u32,
 ) -> Result<Vec<Event>, DbError> {
-    let kind = filter.kind.as_deref().unwrap_or_default();
-    let subject = filter.subject.as_deref().unwrap_or_default();
-    let mentions = filter.mentions.as_deref().unwrap_or_default();
-    // Statements of their own: subject and type have indexes.
-    let of_kind = match kind {
-        "" => "$2 = ''",
-        group if group.ends_with('.') => "substr(type, 1, length($2)) = $2",
-        _ => "type = $2",
-    };
-    let of_subject = if subject.is_empty() { "$3 = ''" } else { "subject = $3" };
+    let of_group = filter.kind.as_deref().filter(|kind| kind.ends_with('.')).map(|group| {
+        let alone = filter.subject.is_none() && filter.mentions.is_none();
+        of_group(group, alone.then_some((range, order)))
+    });
+    let (texts, values) = asked(
+        &[
+            (range, None),
+            match &of_group {
+                Some(text) => (text, None),
+                None => ("type = ?", filter.kind.as_deref()),
+            },
+            ("subject = ?", filter.subject.as_deref()),
+            ("data LIKE '%' || ? || '%'", filter.mentions.as_deref()),
+        ],
+        3,
+    );
     let text = sqlx::AssertSqlSafe(format!(
         "SELECT seq, id, type, happened_at, subject, resource, data FROM event
-         WHERE {range} AND {of_kind} AND {of_subject} AND data LIKE '%' || $4 || '%'
-         ORDER BY seq {order} LIMIT $5"
+         WHERE {} ORDER BY seq {order} LIMIT $2",
+        texts.join(" AND ")
     ));
-    let rows = sqlx::query(text)
-        .bind(bound)
-        .bind(kind)
-        .bind(subject)
-        .bind(mentions)
-        .bind(i64::from(limit))
-        .fetch_all(&mut *conn)
-        .await?;
+    let query = sqlx::query(text).bind(bound).bind(i64::from(limit));
+    let query = values.into_iter().fold(query, |query, value| query.bind(value));
+    let rows = query.fetch_all(&mut *conn).await?;
     rows.iter().map(Event::try_from).collect()
+}
+
+/// That an event is of a group of types. Where nothing else narrows the log, the first of each type
+/// are taken from its index: `within` says where they begin, and their order.
+fn of_group(group: &str, within: Option<(&str, &str)>) -> String {
+    let types = EventKind::ALL.iter().map(|kind| kind.as_str());
+    let types = types.filter(|kind| kind.starts_with(group));
+    let Some((range, order)) = within else {
+        let names: Vec<String> = types.map(|kind| format!("'{kind}'")).collect();
+        return format!("type IN ({})", names.join(", "));
+    };
+    let of_each = types.map(|kind| {
+        format!(
+            "SELECT seq FROM (SELECT seq FROM event WHERE type = '{kind}' AND {range} \
+             ORDER BY seq {order} LIMIT $2) AS firsts"
+        )
+    });
+    format!("seq IN ({})", of_each.collect::<Vec<_>>().join(" UNION ALL "))
 }
 
 /// The event with this id of its own.

@@ -207,8 +207,10 @@ pub async fn list(
 ) -> Result<Vec<InvoiceRow>, DbError> {
     let newest = Newest {
         select: SELECT,
-        filter: "($1 = '' OR status = $1) AND ($2 = '' OR resource = $2)",
-        values: &[filter.state.as_deref(), filter.resource.as_deref()],
+        filter: &[
+            ("status = ?", filter.state.as_deref()),
+            ("resource = ?", filter.resource.as_deref()),
+        ],
         key: ("created_at", "id"),
         before: filter.before.as_ref(),
     };

@@ -196,10 +196,14 @@ pub async fn list_paid_of_claim(
 
 /// Leases, newest first.
 pub async fn list(conn: &mut Conn, filter: &Filter, limit: u32) -> Result<Vec<LeaseRow>, DbError> {
+    // Most leases were never paid, or are over.
+    let (of_state, of_resource) = match filter.state.as_deref() {
+        Some("unfunded" | "ended") | None => ("state || '' = ?", "resource || '' = ?"),
+        Some(_) => ("state = ?", "resource = ?"),
+    };
     let newest = Newest {
         select: SELECT,
-        filter: "($1 = '' OR state = $1) AND ($2 = '' OR resource = $2)",
-        values: &[filter.state.as_deref(), filter.resource.as_deref()],
+        filter: &[(of_state, filter.state.as_deref()), (of_resource, filter.resource.as_deref())],
         key: ("created_at", "id"),
         before: filter.before.as_ref(),
     };

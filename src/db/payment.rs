@@ -189,6 +189,15 @@ pub async fn list_of_lease(conn: &mut Conn, lease: &LeaseId) -> Result<Vec<Payme
     sqlx::query(text).bind(lease.as_str()).fetch_all(&mut *conn).await?.iter().map(read).collect()
 }
 
+/// All payments to an invoice.
+pub async fn list_of_invoice(
+    conn: &mut Conn,
+    invoice: &InvoiceId,
+) -> Result<Vec<PaymentRow>, DbError> {
+    let text = sqlx::AssertSqlSafe(format!("{SELECT} WHERE invoice = $1 ORDER BY payment.id"));
+    sqlx::query(text).bind(invoice.as_str()).fetch_all(&mut *conn).await?.iter().map(read).collect()
+}
+
 /// One payment.
 pub async fn find(conn: &mut Conn, id: &str) -> Result<Option<PaymentRow>, DbError> {
     let text = sqlx::AssertSqlSafe(format!("{SELECT} WHERE payment.id = $1"));
@@ -273,7 +282,7 @@ pub async fn due_without_lease(
     limit: u32,
 ) -> Result<Vec<PaymentRow>, DbError> {
     let text = sqlx::AssertSqlSafe(format!(
-        "{SELECT} WHERE lease IS NULL AND branch = 0 AND next_height <= $1 \
+        "{SELECT} WHERE lease IS NULL AND next_height <= $1 \
          ORDER BY next_height LIMIT $2"
     ));
     sqlx::query(text)
@@ -294,9 +303,9 @@ pub struct Filter {
     /// Only those of leases of this resource.
     pub resource: Option<String>,
     /// Only those that belong to no lease: of no resource either.
-    pub unallocated: bool,
+    pub loose: bool,
     /// Of that, only what waits for an operator: it is still there, and goes nowhere yet.
-    pub waits: bool,
+    pub unallocated: bool,
     /// Only older than this (first seen, id): the cursor.
     pub before: Option<(Timestamp, String)>,
 }
@@ -307,21 +316,26 @@ pub async fn list(
     filter: &Filter,
     limit: u32,
 ) -> Result<Vec<PaymentRow>, DbError> {
+    let of_state = match filter.state.as_deref() {
+        // Most payments are.
+        Some("final") => "state || '' = ?",
+        _ => "state = ?",
+    };
+    let of_resource =
+        "EXISTS (SELECT 1 FROM lease WHERE lease.id = payment.lease AND resource = ?)";
+    let mut conditions =
+        vec![(of_state, filter.state.as_deref()), (of_resource, filter.resource.as_deref())];
+    if filter.loose || filter.unallocated {
+        conditions.push(("lease IS NULL AND branch = 0", None));
+    }
+    if filter.unallocated {
+        let waits = "refund_address IS NULL \
+                     AND state NOT IN ('gone', 'conflicted', 'replaced', 'reversed')";
+        conditions.push((waits, None));
+    }
     let newest = Newest {
         select: SELECT,
-        filter: match (filter.unallocated, filter.waits) {
-            (true, true) => {
-                "($1 = '' OR state = $1) AND $2 = '' AND lease IS NULL AND branch = 0 \
-                 AND refund_address IS NULL \
-                 AND state NOT IN ('gone', 'conflicted', 'replaced', 'reversed')"
-            }
-            (true, false) => "($1 = '' OR state = $1) AND $2 = '' AND lease IS NULL AND branch = 0",
-            (false, _) => {
-                "($1 = '' OR state = $1) \
-                 AND ($2 = '' OR lease IN (SELECT id FROM lease WHERE resource = $2))"
-            }
-        },
-        values: &[filter.state.as_deref(), filter.resource.as_deref()],
+        filter: &conditions,
         key: ("payment.first_seen_at", "payment.id"),
         before: filter.before.as_ref(),
     };

@@ -228,9 +228,12 @@ pub struct Filter {
 pub async fn list(conn: &mut Conn, filter: &Filter, limit: u32) -> Result<Vec<PayoutRow>, DbError> {
     let newest = Newest {
         select: SELECT,
-        filter: "($1 = '' OR state = $1) AND ($2 = '' OR resource = $2) \
-                 AND ($3 = '' OR claim = $3) AND amount_sat > 0",
-        values: &[filter.state.as_deref(), filter.resource.as_deref(), filter.claim.as_deref()],
+        filter: &[
+            ("state = ?", filter.state.as_deref()),
+            ("resource = ?", filter.resource.as_deref()),
+            ("claim = ?", filter.claim.as_deref()),
+            ("amount_sat > 0", None),
+        ],
         key: ("created_at", "id"),
         before: filter.before.as_ref(),
     };

@@ -136,8 +136,8 @@ pub async fn newest(
     before: Option<&(Timestamp, String)>,
     limit: u32,
 ) -> Result<Vec<Endpoint>, DbError> {
-    let filter = "state <> 'deleted'";
-    let newest = Newest { select: SELECT, filter, values: &[], key: ("created_at", "id"), before };
+    let filter = &[("state <> 'deleted'", None)];
+    let newest = Newest { select: SELECT, filter, key: ("created_at", "id"), before };
     newest.list(conn, limit, read).await
 }
 

@@ -112,6 +112,11 @@ impl PaymentState {
         }
     }
 
+    /// True while its money is there or on its way.
+    pub fn stands(self) -> bool {
+        !matches!(self, Self::Gone | Self::Conflicted | Self::Replaced | Self::Reversed)
+    }
+
     /// Reads what [`as_str`](Self::as_str) wrote.
     pub fn parse(text: &str) -> Option<Self> {
         [

@@ -1,5 +1,7 @@
 //! One thing, and what is known around it.
 
+use std::collections::HashMap;
+
 use bitcoin::Network;
 use serde::Serialize;
 
@@ -17,16 +19,11 @@ use crate::db::payout::PayoutRow;
 use crate::db::terms::Resource;
 use crate::db::unit::Taken;
 use crate::db::{self, Conn, Db, DbError};
-use crate::domain::ids::LeaseId;
+use crate::domain::ids::{InvoiceId, LeaseId};
 use crate::domain::lease::Entry;
-use crate::domain::time::Timestamp;
 use crate::domain::webhook::EndpointState;
 
 use super::no_such;
-
-/// So much of a history is shown: of each thing in it, and of things.
-const MOST_EVENTS: u32 = 200;
-const MOST_SUBJECTS: usize = 100;
 
 /// What happened to a lease, and its invoices.
 ///
@@ -44,6 +41,14 @@ pub async fn of_lease(db: &Db, id: &LeaseId) -> Result<(Vec<Entry>, Vec<InvoiceR
 /// Those of the database.
 pub async fn payments_of(db: &Db, id: &LeaseId) -> Result<Vec<PaymentRow>, AppError> {
     Ok(db::payment::list_of_lease(&mut db.read().await?, id).await?)
+}
+
+/// All payments to an invoice.
+///
+/// # Errors
+/// Those of the database.
+pub async fn payments_to(db: &Db, id: &InvoiceId) -> Result<Vec<PaymentRow>, AppError> {
+    Ok(db::payment::list_of_invoice(&mut db.read().await?, id).await?)
 }
 
 /// What is owed of a lease or a payment without one.
@@ -73,13 +78,29 @@ pub async fn payment(db: &Db, id: &str) -> Result<PaymentRow, AppError> {
     Ok(found.ok_or_else(|| no_such("payment", id))?)
 }
 
-/// What became of a payment.
-pub fn disposition(row: &PaymentRow) -> &'static str {
-    match (&row.lease, &row.refund_address) {
-        (Some(_), _) => "lease",
-        (None, Some(_)) => "refundable",
-        (None, None) => "unallocated",
+/// Where a payment's money is: with its lease, our own `change`, or, of what found no lease, where the
+/// books have it. `None` for money that is not there.
+pub fn disposition(row: &PaymentRow) -> Option<&'static str> {
+    let books = &row.loose.books;
+    if row.lease.is_some() {
+        return Some("lease");
     }
+    match row.state.stands() {
+        true if row.branch != 0 => Some("change"),
+        true if row.refund_address.is_none() => Some("unallocated"),
+        true if books.refundable_sat > 0 => Some("refundable"),
+        true if books.dust_sat > 0 => Some("dust"),
+        true if books.refunded_sat > 0 => Some("refunded"),
+        // Not in the chain yet.
+        true => Some("refundable"),
+        false => (books.lost_sat > 0).then_some("lost"),
+    }
+}
+
+/// Whether an operator may still say where a payment goes: it found no lease, is there, and has not
+/// gone back.
+pub fn is_loose(row: &PaymentRow) -> bool {
+    matches!(disposition(row), Some("unallocated" | "refundable" | "dust"))
 }
 
 /// A payout that must exist.
@@ -147,15 +168,58 @@ pub async fn key(db: &Db, id: &str) -> Result<ApiKey, AppError> {
     Ok(all.into_iter().find(|key| key.id == id).ok_or_else(|| no_such("API key", id))?)
 }
 
-/// A resource that must exist, retired or not, and its units that are taken.
+/// The names of all API keys, by their ids.
+///
+/// # Errors
+/// Those of the database.
+pub async fn key_names(db: &Db) -> Result<HashMap<String, String>, AppError> {
+    let all = db::api_key::list(&mut db.read().await?).await?;
+    Ok(all.into_iter().map(|key| (key.id, key.name)).collect())
+}
+
+/// A unit of a resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UnitView {
+    /// Its name.
+    pub unit: String,
+    /// `free`, or what takes it: `held`, `leased`, …
+    pub state: String,
+    /// The lease that has it.
+    pub lease: Option<String>,
+    /// False for one that is still taken but not offered any more.
+    pub offered: bool,
+}
+
+/// A resource that must exist, retired or not, and its units: those that are offered, then others
+/// that are still taken.
 ///
 /// # Errors
 /// `unknown_resource`; those of the database.
-pub async fn resource(db: &Db, id: &str) -> Result<(Resource, Vec<Taken>), AppError> {
-    let mut conn = db.read().await?;
+pub async fn resource(db: &Db, id: &str) -> Result<(Resource, Vec<UnitView>), AppError> {
+    let mut conn = db.snapshot().await?;
     let found = db::terms::find(&mut conn, id).await?;
     let resource = found.ok_or_else(|| read::unknown_resource(id))?;
-    Ok((resource, db::unit::list(&mut conn, id).await?))
+    let mut taken = db::unit::list(&mut conn, id).await?;
+    let offered = resource.terms.terms.units.iter().filter(|_| resource.retired_at.is_none());
+    let mut units: Vec<UnitView> = offered
+        .map(|unit| match taken.iter().position(|taken| taken.name == *unit) {
+            Some(place) => UnitView::taken(taken.remove(place), true),
+            None => UnitView {
+                unit: unit.clone(),
+                state: "free".to_owned(),
+                lease: None,
+                offered: true,
+            },
+        })
+        .collect();
+    units.extend(taken.into_iter().map(|taken| UnitView::taken(taken, false)));
+    Ok((resource, units))
+}
+
+impl UnitView {
+    fn taken(taken: Taken, offered: bool) -> Self {
+        Self { unit: taken.name, state: taken.state, lease: Some(taken.lease), offered }
+    }
 }
 
 /// A keychain.
@@ -200,106 +264,4 @@ pub async fn keychains(conn: &mut Conn, issuing: u32) -> Result<Vec<KeychainView
         });
     }
     Ok(views)
-}
-
-/// One line of a history.
-#[derive(Clone, Debug)]
-pub struct Happened {
-    /// When.
-    pub at: Timestamp,
-    /// What: the type of an event, or what an operator did.
-    pub what: String,
-    /// To what.
-    pub subject: String,
-    /// The operator, for what one did.
-    pub by: Option<String>,
-    /// The event's id, for an event.
-    pub event: Option<String>,
-    /// More, as words.
-    pub detail: String,
-}
-
-/// Everything that the log and the operators say of some things, oldest first.
-///
-/// # Errors
-/// Those of the database.
-pub async fn history(db: &Db, subjects: &[String]) -> Result<Vec<Happened>, AppError> {
-    let mut conn = db.read().await?;
-    let mut all = Vec::new();
-    for subject in subjects.iter().take(MOST_SUBJECTS) {
-        all.extend(events_of(&mut conn, subject, None).await?);
-        all.extend(acts_on(&mut conn, subject).await?);
-    }
-    all.sort_by_key(|line| line.at);
-    Ok(all)
-}
-
-/// The newest events about `subject`, those with `part` in them if that is given.
-async fn events_of(
-    conn: &mut Conn,
-    subject: &str,
-    part: Option<&str>,
-) -> Result<Vec<Happened>, DbError> {
-    let mut filter = db::event::Filter::about(subject);
-    filter.mentions = part.map(str::to_owned);
-    let mut events = db::event::newest(conn, &filter, None, MOST_EVENTS).await?;
-    // In their order within a moment.
-    events.reverse();
-    let events = events.into_iter().map(|event| Happened {
-        at: Timestamp::from_millis(event.at),
-        detail: words(&event.data),
-        what: event.kind,
-        subject: event.subject,
-        by: None,
-        event: Some(event.id),
-    });
-    Ok(events.collect())
-}
-
-async fn acts_on(conn: &mut Conn, subject: &str) -> Result<Vec<Happened>, DbError> {
-    let acts = db::audit_log::newest(conn, subject, None, MOST_EVENTS).await?;
-    let acts = acts.into_iter().rev().map(|act| Happened {
-        at: act.happened_at,
-        what: act.action,
-        subject: act.subject,
-        by: Some(act.actor),
-        event: None,
-        detail: act.detail,
-    });
-    Ok(acts.collect())
-}
-
-/// What of a lease's history concerns one of its payments or invoices, and what was done to that
-/// itself; oldest first.
-///
-/// # Errors
-/// Those of the database.
-pub async fn history_of_part(
-    db: &Db,
-    id: &str,
-    lease: Option<&LeaseId>,
-) -> Result<Vec<Happened>, AppError> {
-    let mut conn = db.read().await?;
-    let mut all = events_of(&mut conn, id, None).await?;
-    all.extend(acts_on(&mut conn, id).await?);
-    if let Some(lease) = lease {
-        all.extend(events_of(&mut conn, lease.as_str(), Some(id)).await?);
-    }
-    all.sort_by_key(|line| line.at);
-    Ok(all)
-}
-
-/// What is said of events elsewhere than in their words.
-const ELSEWHERE: [&str; 5] = ["lease", "invoice", "resource", "state", "vout"];
-
-/// The plain values of an event's data: `amount_sat 1000, height 7`.
-pub fn words(data: &serde_json::Value) -> String {
-    let fields = data.as_object().into_iter().flatten();
-    let fields = fields.filter(|(name, _)| !ELSEWHERE.contains(&name.as_str()));
-    let plain = fields.filter_map(|(name, value)| match value {
-        serde_json::Value::String(text) => Some(format!("{name} {text}")),
-        serde_json::Value::Number(number) => Some(format!("{name} {number}")),
-        _ => None,
-    });
-    plain.collect::<Vec<_>>().join(", ")
 }

@@ -63,6 +63,8 @@ pub struct Used {
     pub units: Option<usize>,
     /// Leases that run now: units of an exclusive resource, users of a shared one.
     pub running: u64,
+    /// How many of them are on units that are no longer offered.
+    pub running_unoffered: u64,
     /// The sum of its days.
     pub earned_sat: i64,
     /// The sum of its days; 0 for a shared resource.
@@ -148,6 +150,7 @@ struct Count {
     /// The units that are offered now.
     units: Vec<String>,
     running: u64,
+    running_unoffered: u64,
     earned_sat: [i64; DAYS],
     leased_ms: [i64; DAYS],
 }
@@ -158,7 +161,8 @@ impl Count {
             None => resource.terms.terms.units.clone(),
             Some(_) => Vec::new(),
         };
-        Self { terms, units, running: 0, earned_sat: [0; DAYS], leased_ms: [0; DAYS] }
+        let (earned_sat, leased_ms) = ([0; DAYS], [0; DAYS]);
+        Self { terms, units, running: 0, running_unoffered: 0, earned_sat, leased_ms }
     }
 
     fn add(&mut self, course: &Course, marks: &[Timestamp]) {
@@ -166,9 +170,12 @@ impl Count {
         for (sum, pair) in self.earned_sat.iter_mut().zip(course.earned_sat.windows(2)) {
             *sum += signed(pair[1]) - signed(pair[0]);
         }
-        self.running += u64::from(course.tenures.iter().any(|tenure| tenure.until.is_none()));
         let offered =
             |tenure: &&Tenure| tenure.unit.as_ref().is_some_and(|unit| self.units.contains(unit));
+        if let Some(now) = course.tenures.iter().find(|tenure| tenure.until.is_none()) {
+            self.running += 1;
+            self.running_unoffered += u64::from(now.unit.is_some() && !offered(&now));
+        }
         for tenure in course.tenures.iter().filter(offered) {
             for (sum, (from, until)) in self.leased_ms.iter_mut().zip(stretches(marks)) {
                 *sum += tenure.within_ms(from, until);
@@ -196,6 +203,7 @@ impl Count {
             access: terms.access.clone(),
             units: (terms.access == Access::Exclusive).then_some(self.units.len()),
             running: self.running,
+            running_unoffered: self.running_unoffered,
             earned_sat: days.iter().map(|day| day.earned_sat).sum(),
             leased_s: days.iter().map(|day| day.leased_s).sum(),
             capacity_s: days.iter().map(|day| day.capacity_s).sum(),

@@ -116,11 +116,16 @@ pub async fn webhooks(db: &Db, part: &Part) -> Found<EndpointView> {
     Ok(part.listing(shown, |row| moment(row.created_at, &row.id)))
 }
 
-/// Deliveries to endpoints.
+/// Deliveries to endpoints; `event` is the id of the only one of which they are wanted.
 ///
 /// # Errors
 /// A wrong cursor, endpoint or event; those of the database.
-pub async fn deliveries(db: &Db, mut filter: DeliveryFilter, part: &Part) -> Found<Delivery> {
+pub async fn deliveries(
+    db: &Db,
+    mut filter: DeliveryFilter,
+    event: Option<&str>,
+    part: &Part,
+) -> Found<Delivery> {
     filter.before = part.before_moment()?;
     let mut conn = db.read().await?;
     if let Some(id) = &filter.webhook
@@ -129,11 +134,13 @@ pub async fn deliveries(db: &Db, mut filter: DeliveryFilter, part: &Part) -> Fou
         let detail = format!("there is no webhook {id:?}");
         return Err(Refusal::field(Code::InvalidRequest, "/webhook", detail).into());
     }
-    if let Some(id) = &filter.event
-        && db::event::find_by_id(&mut conn, id).await?.is_none()
-    {
-        let detail = format!("there is no event {id:?}");
-        return Err(Refusal::field(Code::InvalidRequest, "/event", detail).into());
+    if let Some(id) = event {
+        let unknown = || {
+            let detail = format!("there is no event {id:?}");
+            Refusal::field(Code::InvalidRequest, "/event", detail)
+        };
+        let found = db::event::find_by_id(&mut conn, id).await?;
+        filter.event = Some(found.ok_or_else(unknown)?.seq);
     }
     let rows = db::delivery::newest(&mut conn, &filter, part.with_next()).await?;
     Ok(part.listing(rows, |row| moment(row.created_at, &row.id)))

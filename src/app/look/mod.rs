@@ -3,6 +3,7 @@
 
 mod about;
 mod days;
+mod history;
 mod lists;
 mod overview;
 mod search;
@@ -16,6 +17,7 @@ use super::{AppError, Code, Refusal};
 
 pub use about::*;
 pub use days::{DAYS, Day, Used, UsedDay};
+pub use history::*;
 pub use lists::*;
 pub use overview::*;
 pub use search::*;

@@ -199,7 +199,9 @@ pub async fn overview(
 }
 
 async fn failing(conn: &mut Conn) -> Result<Vec<Failing>, DbError> {
-    let rows = db::action::failing(conn, MOST).await?;
+    let filter =
+        db::action::Filter { state: Some("failing".into()), ..db::action::Filter::default() };
+    let rows = db::action::list(conn, &filter, MOST).await?;
     let show = |row: db::action::ActionRow| Failing {
         waits: row.failed_at.is_some(),
         id: row.id,

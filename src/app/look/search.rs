@@ -41,6 +41,9 @@ impl Found {
             "batch" => "payouts/batches",
             "webhook" => "webhooks",
             "delivery" => "deliveries",
+            "event" => "events",
+            "key" => "keys",
+            "resource" => "resources",
             _ => "",
         };
         let url = Some(format!("/v1/admin/{place}/{id}")).filter(|_| !place.is_empty());
@@ -118,9 +121,7 @@ async fn by_id(conn: &mut Conn, id: &str) -> Result<Vec<Found>, DbError> {
         }),
         "evt" => db::event::find_by_id(conn, id).await?.map(|row| {
             let label = format!("{}, number {}", row.kind, row.seq);
-            let mut found = Found::new("event", id, label);
-            found.url = Some(format!("/v1/admin/events?after={}&limit=1", row.seq - 1));
-            found
+            Found::new("event", id, label)
         }),
         "akey" => {
             let keys = db::api_key::list(conn).await?;

@@ -70,7 +70,7 @@ async fn lease_sums(conn: &mut Conn, report: &mut Report) -> Result<Sums, DbErro
 }
 
 async fn loose_sums(conn: &mut Conn, sums: &mut Sums) -> Result<(), DbError> {
-    let mut filter = db::payment::Filter { unallocated: true, ..Default::default() };
+    let mut filter = db::payment::Filter { loose: true, ..Default::default() };
     loop {
         let rows = db::payment::list(conn, &filter, PAGE).await?;
         let Some(last) = rows.last() else { return Ok(()) };

@@ -63,7 +63,9 @@ pub(crate) async fn for_people(
     let mut response = next.run(request).await;
     let of_page = response.extensions_mut().remove::<OfPage>().is_some();
     match response.extensions_mut().remove::<Problem>() {
-        Some(problem) if person || of_page => page(&state, response, &problem, (again, operator)),
+        Some(problem) if person || of_page => {
+            page(&state, response, &problem, (again, operator, reads))
+        }
         _ => response,
     }
 }
@@ -78,9 +80,12 @@ fn page(
     state: &HttpState,
     response: Response,
     problem: &Problem,
-    (again, operator): (Option<String>, bool),
+    (again, operator, reads): (Option<String>, bool, bool),
 ) -> Response {
     let (title, advice) = match problem.code() {
+        Code::InvalidRequest if operator && reads => {
+            ("This cannot be shown", "Correct what is said above, then ask again.")
+        }
         code if operator => words_for_operators(code),
         code => words(code),
     };

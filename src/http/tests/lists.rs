@@ -1,5 +1,7 @@
 //! Lists: pages, cursors, and filters that each list takes or refuses.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::desk::{Answer, Desk, at_desk, at_desk_with, text};
@@ -125,6 +127,67 @@ fn leases_invoices_and_payments_are_found_by_state_and_resource() {
         assert!(found("payments?unallocated=true").await.is_empty());
         assert!(found("payments?state=mempool").await.is_empty());
     });
+}
+
+/// All of a list, two at a time.
+async fn whole(desk: &Desk, key: &str, list: &str) -> Vec<Value> {
+    let (mut items, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let path = format!("/v1/admin/{list}&limit=2{cursor}");
+        let part = ask(desk, key, &path).await.must(200).body;
+        items.extend(part["items"].as_array().unwrap().clone());
+        let Some(next) = part["next_cursor"].as_str() else { return items };
+        cursor = format!("&cursor={next}");
+    }
+}
+
+#[test]
+fn a_filter_finds_what_it_says_in_the_order_of_the_whole_list() {
+    let mut terms = gpu();
+    terms.units.push("gpu-3".into());
+    terms.provisioner = Provisioner::Exec { command: vec!["/nowhere".into()], timeout_s: 60 };
+    at_desk_with(
+        terms,
+        |_| {},
+        async |mut desk| {
+            let (key, _) = desk.operator("read", 9).await;
+            busy(&mut desk).await;
+            let created = desk.lease().await;
+            desk.pay(&created, 1000).await;
+            for (list, name) in [
+                ("leases", "state"),
+                ("invoices", "status"),
+                ("payments", "state"),
+                ("payouts", "state"),
+                ("deliveries", "status"),
+            ] {
+                let all = whole(&desk, &key, &format!("{list}?")).await;
+                assert!(all.len() > 2, "{list}");
+                let states: BTreeSet<&str> =
+                    all.iter().map(|item| text(item, &format!("/{name}"))).collect();
+                let asked = if list == "deliveries" { "status" } else { "state" };
+                for state in &states {
+                    let found = whole(&desk, &key, &format!("{list}?{asked}={state}")).await;
+                    let mut wanted = all.clone();
+                    wanted.retain(|item| item[name] == **state);
+                    assert_eq!(found, wanted, "{list} {state}");
+                    if ["leases", "invoices", "payments", "payouts"].contains(&list) {
+                        let of = format!("{list}?{asked}={state}&resource=gpu-small");
+                        assert_eq!(whole(&desk, &key, &of).await, wanted, "{of}");
+                    }
+                }
+            }
+            let all = whole(&desk, &key, "actions?").await;
+            let mut open = all.clone();
+            open.retain(|action| action["done_at"].is_null());
+            assert!(!open.is_empty() && open.len() < all.len(), "{all:?}");
+            assert_eq!(whole(&desk, &key, "actions?state=open").await, open);
+            assert_eq!(whole(&desk, &key, "actions?resource=gpu-small").await, all);
+            for state in ["failing", "failed", "stuck"] {
+                assert!(whole(&desk, &key, &format!("actions?state={state}")).await.is_empty());
+            }
+        },
+    );
 }
 
 /// Batches that nobody asked for: a node would have to fill their transactions.
@@ -257,7 +320,7 @@ async fn walk_the_rest(db: &Db) {
     .await;
     walks(
         "deliveries",
-        async |part| look::deliveries(db, look::DeliveryFilter::default(), &part).await,
+        async |part| look::deliveries(db, look::DeliveryFilter::default(), None, &part).await,
         |it| (it.id.to_string(), it.created_at),
     )
     .await;

@@ -5,6 +5,7 @@ mod access;
 mod claims;
 mod customers;
 mod desk;
+mod dispositions;
 mod enter;
 mod forms;
 mod lists;

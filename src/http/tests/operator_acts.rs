@@ -91,6 +91,16 @@ fn a_key_is_made_once_however_often_its_form_is_sent_and_shown_then_only() {
         let list = page(&desk, &cookie, "/operator/keys").await.must(200).text;
         assert_eq!(list.matches("Shop").count(), 1);
         assert!(!list.contains(&key) && list.contains("read, manage"), "{list}");
+        let (admin, id) = desk.operator("admin", 2).await;
+        let one = desk.call("GET", &format!("/v1/admin/keys/{id}")).bearer(&admin).send().await;
+        assert_eq!(one.must(200).body["name"], "test");
+        let none = desk.call("GET", "/v1/admin/keys/akey_x").bearer(&admin).send().await;
+        none.problem(404, "not_found");
+        // A name is as long as people count.
+        for (count, status) in [(100, 200), (101, 422)] {
+            let form = format!("name={}&scopes.read=1", "%C3%BC".repeat(count));
+            send(&desk, &cookie, "/operator/keys/new", &form).await.must(status);
+        }
         let wrong =
             send(&desk, &cookie, "/operator/keys/new", "name=&once=abcdefghijklmnopq").await;
         assert!(wrong.must(422).text.contains("Give some of read, manage, payout, admin."));

@@ -7,6 +7,7 @@ use super::desk::{Desk, at_desk, text};
 use super::operators::{page, send, signed_in};
 use crate::app::deliver::PassEvents;
 use crate::app::event;
+use crate::app::look::{self, EventFilter};
 use crate::db::{DbError, Tx, WriteItem};
 use crate::domain::event::EventKind;
 use crate::domain::time::Timestamp;
@@ -61,6 +62,8 @@ fn keys_are_found_by_those_who_may_see_them_and_deleted_endpoints_by_nobody() {
         let path = format!("/v1/admin/search?q={id}");
         let found = items(&desk, &admin, &path).await;
         assert_eq!(found[0]["id"].as_str(), Some(id.as_str()));
+        let call = desk.call("GET", text(&found[0], "/url")).bearer(&admin);
+        assert_eq!(call.send().await.must(200).body["id"], found[0]["id"]);
         assert_eq!(items(&desk, &reader, &path).await, [] as [Value; 0]);
         let hook = endpoint(&desk, &admin).await;
         let path = format!("/v1/admin/search?q={hook}");
@@ -121,9 +124,41 @@ fn an_event_leads_to_its_deliveries() {
             let link = format!("/operator/deliveries/{}", text(delivery, "/id"));
             assert!(html.contains(&link), "{html}");
         }
+        let call = desk.call("GET", &format!("/v1/admin/events/{event}")).bearer(&key);
+        assert_eq!(call.send().await.must(200).body["id"], event.as_str());
+        let found = items(&desk, &key, &format!("/v1/admin/search?q={event}")).await;
+        assert_eq!(text(&found[0], "/url"), format!("/v1/admin/events/{event}"));
+        let call = desk.call("GET", "/v1/admin/events/evt_x").bearer(&key);
+        call.send().await.problem(404, "not_found");
         let path = "/v1/admin/deliveries?event=evt_x";
         let refused = desk.call("GET", path).bearer(&key).send().await.must(422);
         assert_eq!(refused.body["errors"][0]["pointer"], "/event");
+    });
+}
+
+#[test]
+fn a_delivery_to_a_deleted_endpoint_leads_nowhere_and_is_not_offered_again() {
+    at_desk(async |desk| {
+        let cookie = signed_in(&desk, "read manage", 1).await;
+        let (key, _) = desk.operator("read manage admin", 2).await;
+        let hook = endpoint(&desk, &key).await;
+        desk.lease().await;
+        desk.rig.db.write(PassEvents { now: desk.state.clock.now() }).await.unwrap();
+        let all = items(&desk, &key, "/v1/admin/deliveries").await;
+        let path = format!("/operator/deliveries/{}", text(&all[0], "/id"));
+        let link = format!("href=\"/operator/webhooks/{hook}\"");
+        let shown = async || {
+            let one = page(&desk, &cookie, &path).await.must(200).text;
+            let list = page(&desk, &cookie, "/operator/deliveries").await.must(200).text;
+            assert!(one.contains(&hook) && list.contains(&hook), "{one}");
+            (one.contains(&link), list.contains(&link), one.contains("Deliver it again"))
+        };
+        assert_eq!(shown().await, (true, true, true));
+        let call = desk.call("DELETE", &format!("/v1/admin/webhooks/{hook}")).bearer(&key);
+        call.send().await.must(204);
+        assert_eq!(shown().await, (false, false, false));
+        let all = items(&desk, &key, "/v1/admin/deliveries").await;
+        assert!(all.iter().all(|delivery| delivery["webhook_deleted"] == true), "{all:?}");
     });
 }
 
@@ -164,6 +199,16 @@ fn a_payment_of_a_lease_with_a_long_history_keeps_its_own() {
         let path = format!("/operator/payments/{}", text(&payments[0], "/id"));
         let html = page(&desk, &cookie, &path).await.must(200).text;
         assert!(html.contains("payment.credited") && !html.contains("lease.extended"), "{html}");
+        // What is left out of a history is said, with where it is.
+        assert!(!html.contains("Not all is shown"), "{html}");
+        let lease = text(&created, "/lease/id");
+        let path = format!("/operator/leases/{lease}");
+        let html = page(&desk, &cookie, &path).await.must(200).text;
+        assert!(html.contains("Not all is shown: of each thing the newest 200 "), "{html}");
+        for log in ["events", "audit-log"] {
+            let link = format!("href=\"/operator/{log}?subject={lease}\"");
+            assert!(html.contains(&link), "{link}: {html}");
+        }
     });
 }
 
@@ -195,6 +240,19 @@ fn the_event_log_of_one_thing_or_type_goes_on_by_its_number() {
             after = part["next_after"].clone();
         }
         assert_eq!(seen, wanted);
+        // A group of the whole log, forwards and backwards.
+        for group in ["payment.", "lease.", "invoice."] {
+            let mut wanted = types(&all);
+            wanted.retain(|kind| kind.starts_with(group));
+            assert_eq!(types(&read(&format!("type={group}")).await), wanted);
+            let first = types(&read(&format!("type={group}&limit=2")).await);
+            assert_eq!(first, wanted[..2]);
+            let filter = EventFilter { kind: Some(group.into()), ..EventFilter::default() };
+            let part = look::Part::new(2, None);
+            let newest = look::events(&desk.rig.db, &filter, &part).await.unwrap();
+            let last: Vec<_> = newest.rows.into_iter().rev().map(|event| event.kind).collect();
+            assert_eq!(last, wanted[wanted.len() - 2..]);
+        }
         assert_eq!(types(&read("type=lease.created").await), ["lease.created"]);
         assert_eq!(types(&read("subject=lse_x").await), [] as [String; 0]);
         let path = "/v1/admin/events?type=payment.typo";

@@ -104,8 +104,33 @@ fn a_list_goes_on_by_its_cursor_and_back_to_its_first_part_with_its_filters() {
         let none = page(&desk, &cookie, "/operator/leases?state=grace").await.must(200).text;
         assert!(none.contains("Nothing fits these filters."), "{none}");
         for wrong in ["state=typo", "resource=typo", "cursor=nonsense"] {
-            page(&desk, &cookie, &format!("/operator/leases?{wrong}")).await.must(422);
+            let path = format!("/operator/leases?{wrong}");
+            let html = page(&desk, &cookie, &path).await.must(422).text;
+            assert!(html.contains("This cannot be shown"), "{html}");
+            assert!(!html.contains("Nothing was changed"), "nobody asked for that: {html}");
         }
+    });
+}
+
+#[test]
+fn what_asks_nothing_is_cancelled_and_a_group_of_types_is_called_so() {
+    at_desk(async |mut desk| {
+        let cookie = signed_in(&desk, "read manage payout admin", 1).await;
+        let created = lived_in(&mut desk).await;
+        for path in ["/operator/keys/new", "/operator/webhooks/new"] {
+            let html = page(&desk, &cookie, path).await.must(200).text;
+            assert!(html.contains(">Cancel<") && !html.contains(">No, go back<"), "{html}");
+        }
+        let path = "/operator/catalog/gpu-small/pause";
+        let html = page(&desk, &cookie, path).await.must(200).text;
+        assert!(html.contains(">No, go back<") && !html.contains(">Cancel<"), "{html}");
+        let html = page(&desk, &cookie, "/operator/events?type=payment.").await.must(200).text;
+        let group = "<option value=\"payment.\" selected>payment.* (all)</option>";
+        assert!(html.contains(group) && html.contains("<option>payment.seen</option>"), "{html}");
+        // Only what was paid to it is on an invoice's page.
+        let path = format!("/operator/invoices/{}", text(&created, "/invoice/id"));
+        let html = page(&desk, &cookie, &path).await.must(200).text;
+        assert_eq!(html.matches("<td role=\"cell\" data-label=\"Payment\">").count(), 1, "{html}");
     });
 }
 

@@ -170,6 +170,48 @@ fn a_reversal_takes_back_on_its_own_day() {
 }
 
 #[test]
+fn a_lease_on_a_unit_that_is_no_longer_offered_is_told_apart() {
+    at_desk(async |mut desk| {
+        let cookie = signed_in(&desk, "read", 1).await;
+        let (key, _) = desk.operator("read", 2).await;
+        for _ in 0..2 {
+            rent(&mut desk, "gpu-small", 12_000).await;
+        }
+        let mut one = gpu();
+        let gone = one.units.remove(0);
+        offer(&desk, vec![one]).await;
+        let seen = overview(&desk, &key).await;
+        let used = &seen["resources"][0];
+        let counts = ["units", "running", "running_unoffered"].map(|name| used[name].clone());
+        assert_eq!(counts, [json!(1), json!(2), json!(1)], "{used}");
+        let html = page(&desk, &cookie, "/operator").await.must(200).text;
+        assert!(html.contains("2 leased, 1 of them on units no longer offered"), "{html}");
+        // So it is on the resource's page, and in the API.
+        let path = "/operator/catalog/gpu-small";
+        let html = page(&desk, &cookie, path).await.must(200).text;
+        assert!(html.contains(&format!("{gone} (no longer offered)")), "{html}");
+        let call = desk.call("GET", "/v1/admin/resources/gpu-small").bearer(&key);
+        let body = call.send().await.must(200).body;
+        assert_eq!((text(&body, "/id"), text(&body, "/terms/title")), ("gpu-small", &*gpu().title));
+        let units: Vec<_> = body["units"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| (&it["unit"], &it["offered"]))
+            .collect();
+        assert_eq!(units, [(&json!(gpu().units[1]), &json!(true)), (&json!(gone), &json!(false))]);
+        for unit in body["units"].as_array().unwrap() {
+            assert!(
+                text(unit, "/lease").starts_with("lse_") && unit["state"] == "leased",
+                "{unit}"
+            );
+        }
+        let call = desk.call("GET", "/v1/admin/resources/nothing").bearer(&key);
+        call.send().await.problem(404, "unknown_resource");
+    });
+}
+
+#[test]
 fn the_page_shows_the_same_numbers_in_its_plots_tables_and_words() {
     at_desk(async |mut desk| {
         let mut other = gpu();

@@ -32,7 +32,7 @@ async fn keychain(rig: &Rig, id: u32) -> KeychainRow {
 
 async fn unallocated(rig: &Rig) -> Vec<u32> {
     let mut conn = rig.db.read().await.unwrap();
-    let filter = db::payment::Filter { unallocated: true, ..Default::default() };
+    let filter = db::payment::Filter { loose: true, ..Default::default() };
     let rows = db::payment::list(&mut conn, &filter, 100).await.unwrap();
     let mut indexes: Vec<u32> = rows.iter().map(|row| row.index).collect();
     indexes.sort_unstable();

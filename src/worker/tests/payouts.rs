@@ -304,7 +304,7 @@ impl Play {
     /// Payments that found no lease.
     async fn loose(&self) -> Vec<String> {
         let mut conn = self.rig.db.read().await.unwrap();
-        let filter = db::payment::Filter { unallocated: true, ..Default::default() };
+        let filter = db::payment::Filter { loose: true, ..Default::default() };
         let rows = db::payment::list(&mut conn, &filter, 1000).await.unwrap();
         rows.into_iter().map(|row| row.facts.id.to_string()).collect()
     }

@@ -248,8 +248,9 @@ fn change_comes_back_as_our_own_coin_and_a_later_batch_spends_it() {
             let (_, list) = shop.operate(Method::GET, "payments", None);
             let items = list["items"].as_array().unwrap();
             let found = items.iter().find(|item| item["amount_sat"] == 80_000);
-            found.cloned().ok_or(list.clone())
+            found.filter(|item| item["state"] == "credited").cloned().ok_or(list.clone())
         });
+        assert_eq!(payment["disposition"], "change", "{payment}");
         let (_, inbox) = shop.operate(Method::GET, "payments?unallocated=true", None);
         assert_eq!(inbox["items"], json!([]), "it belongs to nobody else");
         let path = format!("payments/{}/refund", text(&payment["id"]));

@@ -187,6 +187,7 @@ fn money_on_an_index_never_issued_goes_back_where_the_operator_says() {
             let path = format!("payments/{id}/refund");
             let (status, answer) = shop.operate(Method::POST, &path, Some(&body));
             assert_eq!((status, &answer["refund_address"]), (200, &json!(address)), "{answer}");
+            assert_eq!(answer["disposition"], "refundable");
         }
         let payout = payout_of(shop, &id, "waiting");
         assert_eq!(
@@ -199,6 +200,8 @@ fn money_on_an_index_never_issued_goes_back_where_the_operator_says() {
         let batch = shop.prepare(&json!({}));
         shop.through(signer, &batch);
         payout_of(shop, &id, "confirmed");
+        let (_, paid) = shop.operate(Method::GET, &format!("payments/{id}"), None);
+        assert_eq!(paid["disposition"], "refunded", "{paid}");
         assert_eq!(shop.arrived_sat(&to), 30_000 - number(&batch["pays"]["fee_sat"]));
         assert_eq!(shop.arrived_sat(&wrong), 0);
         let (_, ledger) = shop.operate(Method::GET, "ledger", None);

@@ -17,13 +17,14 @@ use crate::db;
 use crate::http::api::page::{Limit, Listed, Page};
 use crate::http::auth::{Operator, Scope};
 use crate::http::error::ProblemBody;
-use crate::http::json::Query;
+use crate::http::json::{Path, Query};
 use crate::http::{HttpState, Problem};
 use crate::worker::watch::LOOKAHEAD;
 
 pub(super) fn router() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new()
         .routes(routes!(events))
+        .routes(routes!(event))
         .routes(routes!(ledger))
         .routes(routes!(export))
         .routes(routes!(wallet))
@@ -78,6 +79,21 @@ async fn events(
     let found = look::events_after(&state.db, &filter, after, part.limit.get()).await?;
     let items = found.rows.into_iter().map(EventView::from).collect();
     Ok(Json(Events { items, next_after: found.next_after, last_seq: found.last_seq }))
+}
+
+/// One event. Scope `read`.
+#[utoipa::path(get, path = "/v1/admin/events/{id}", tag = "admin",
+    params(("id" = String, Path, description = "The event's id")),
+    responses((status = 200, description = "The event", body = EventView),
+        (status = 401, description = "unauthorized", body = ProblemBody),
+        (status = 404, description = "not_found", body = ProblemBody)))]
+async fn event(
+    State(state): State<HttpState>,
+    operator: Operator,
+    Path(id): Path<String>,
+) -> Result<Json<EventView>, Problem> {
+    operator.may(Scope::Read)?;
+    Ok(Json(look::event(&state.db, &id).await?.into()))
 }
 
 /// Lines of the ledger, newest entry first; debits are positive. Scope `read`.

@@ -13,6 +13,7 @@ use crate::app::apply_catalog::{ApplyCatalog, Change, Fate};
 use crate::app::look;
 use crate::app::operate::PauseResource;
 use crate::app::{Code, Refusal};
+use crate::db::terms::Resource;
 use crate::domain::resource::Terms;
 use crate::http::api::page::{Listed, Page};
 use crate::http::auth::{Operator, Scope};
@@ -24,6 +25,7 @@ pub(super) fn router() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new()
         .routes(routes!(list, apply))
         .routes(routes!(difference))
+        .routes(routes!(one))
         .routes(routes!(pause))
         .routes(routes!(resume))
 }
@@ -40,16 +42,37 @@ async fn list(
 ) -> Result<Json<Listed>, Problem> {
     operator.may(Scope::Read)?;
     let found = look::catalog(&state.db, &page.limit.after(page.cursor)).await?;
-    Ok(Listed::new(found, |resource| {
-        json!({
-            "id": resource.id,
-            "version": resource.terms.version,
-            "since_at": resource.terms.created_at,
-            "paused_at": resource.paused_at,
-            "retired_at": resource.retired_at,
-            "terms": resource.terms.terms,
-        })
-    }))
+    Ok(Listed::new(found, |resource| in_force(&resource)))
+}
+
+fn in_force(resource: &Resource) -> Value {
+    json!({
+        "id": resource.id,
+        "version": resource.terms.version,
+        "since_at": resource.terms.created_at,
+        "paused_at": resource.paused_at,
+        "retired_at": resource.retired_at,
+        "terms": resource.terms.terms,
+    })
+}
+
+/// One resource as in the catalogue, retired or not, with its `units`: the state of each (`free`, or
+/// what takes it), the lease that has it, and whether it is still `offered`. Scope `read`.
+#[utoipa::path(get, path = "/v1/admin/resources/{id}", tag = "admin",
+    params(("id" = String, Path, description = "The resource's id")),
+    responses((status = 200, description = "The resource and its units", body = Object),
+        (status = 401, description = "unauthorized", body = ProblemBody),
+        (status = 404, description = "unknown_resource", body = ProblemBody)))]
+async fn one(
+    State(state): State<HttpState>,
+    operator: Operator,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    operator.may(Scope::Read)?;
+    let (resource, units) = look::resource(&state.db, &id).await?;
+    let mut shown = in_force(&resource);
+    shown["units"] = json!(units);
+    Ok(Json(shown))
 }
 
 #[derive(Deserialize, IntoParams)]

@@ -51,9 +51,9 @@ async fn list(
 ) -> Result<Json<Listed>, Problem> {
     operator.may(Scope::Read)?;
     let DeliveryQuery { webhook, event, status, .. } = query;
-    let filter = DeliveryFilter { webhook, event, status, before: None };
+    let filter = DeliveryFilter { webhook, status, ..DeliveryFilter::default() };
     let part = query.limit.after(query.cursor);
-    let found = look::deliveries(&state.db, filter, &part).await?;
+    let found = look::deliveries(&state.db, filter, event.as_deref(), &part).await?;
     Ok(Listed::new(found, |row| serde_json::json!(view_webhook::delivery(&row))))
 }
 

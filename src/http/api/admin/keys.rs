@@ -22,7 +22,7 @@ use crate::http::json::{Body, Path, Query};
 use crate::http::{HttpState, Problem};
 
 pub(super) fn router() -> OpenApiRouter<HttpState> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(revoke))
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(one)).routes(routes!(revoke))
 }
 
 const KEYS: &str = "/v1/admin/keys";
@@ -53,11 +53,26 @@ async fn list(
     Ok(Listed::new(found, |key| show(&key)))
 }
 
+/// One key, revoked or not. Scope `admin`.
+#[utoipa::path(get, path = "/v1/admin/keys/{id}", tag = "admin",
+    params(("id" = String, Path, description = "The key's id")),
+    responses((status = 200, description = "The key", body = Object),
+        (status = 403, description = "forbidden", body = ProblemBody),
+        (status = 404, description = "not_found", body = ProblemBody)))]
+async fn one(
+    State(state): State<HttpState>,
+    operator: Operator,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    operator.may(Scope::Admin)?;
+    Ok(Json(show(&look::key(&state.db, &id).await?)))
+}
+
 /// A new key.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewKey {
-    /// A name for people.
+    /// A name for people, 1 to 100 characters.
     name: String,
     /// Some of `read`, `manage`, `payout`, `admin`.
     scopes: Vec<String>,
@@ -94,7 +109,7 @@ pub(in crate::http) async fn make(
         let detail = format!("give some of {}", SCOPES.join(", "));
         return Err(Refusal::field(Code::InvalidRequest, "/scopes", detail).into());
     }
-    if name.trim().is_empty() || name.len() > 100 || name.chars().any(char::is_control) {
+    if name.trim().is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
         let detail = "give a name of 1 to 100 characters, none of them a control character";
         return Err(Refusal::field(Code::InvalidRequest, "/name", detail).into());
     }

@@ -63,12 +63,15 @@ struct PaymentQuery {
     state: Option<PaymentState>,
     /// Only those of leases of this resource.
     resource: Option<String>,
-    /// Only money that found no lease.
+    /// Only money that found no lease and waits for an operator: it is there, and nobody has said where
+    /// it goes.
     #[serde(default)]
     unallocated: bool,
 }
 
-/// Payments, newest first; `?unallocated=true` is the inbox. Scope `read`.
+/// Payments, newest first; `?unallocated=true` is the inbox. A payment's `disposition` says where its
+/// money is: `lease`, `change` (our own), or, of what found no lease, `unallocated`, `refundable`,
+/// `refunded`, `dust`, `lost`; `null` when it is not there. Scope `read`.
 #[utoipa::path(get, path = "/v1/admin/payments", tag = "admin", params(PaymentQuery),
     responses((status = 200, description = "A page of payments", body = Listed),
         (status = 401, description = "unauthorized", body = ProblemBody),
@@ -83,8 +86,7 @@ async fn list(
         state: query.state.map(|state| state.as_str().to_owned()),
         resource: query.resource,
         unallocated: query.unallocated,
-        waits: false,
-        before: None,
+        ..PaymentFilter::default()
     };
     let part = query.limit.after(query.cursor);
     let found = look::payments(&state.db, filter, &part).await?;

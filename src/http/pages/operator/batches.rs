@@ -1,5 +1,7 @@
 //! Batches of payouts: the list, one with all that it pays, and its file for the signer.
 
+use std::collections::HashMap;
+
 use axum::Router;
 use axum::extract::State;
 use axum::http::header;
@@ -8,7 +10,7 @@ use axum::routing::get;
 
 use super::asked::{Asked, Asking};
 use super::batch_acts::Act;
-use super::{Button, Cell, DetailPage, ListPage, Table, Visitor, When};
+use super::{Button, Cell, DetailPage, ListPage, Table, Visitor};
 use crate::app::look;
 use crate::app::view_payout::{BatchView, PaysView};
 use crate::http::HttpState;
@@ -82,8 +84,9 @@ async fn one(
         ("Taken over by", Cell::some(batch.replaced_by.as_ref(), |id| Cell::id("batches", id))),
         ("Made", Cell::time(batch.created_at)),
     ];
-    page.tables = vec![outputs(&batch.pays), versions(&batch)];
-    page.timeline = When::all(look::history(&state.db, std::slice::from_ref(&id)).await?, &id);
+    let names = look::key_names(&state.db).await?;
+    page.tables = vec![outputs(&batch.pays), versions(&batch, &names)];
+    page.history_of(&state, &id).await?;
     Ok(page.show())
 }
 
@@ -131,7 +134,12 @@ pub(super) fn outputs(pays: &PaysView) -> Table {
     }
 }
 
-fn versions(batch: &BatchView) -> Table {
+fn versions(batch: &BatchView, names: &HashMap<String, String>) -> Table {
+    // As the audit log names them.
+    let who = |id: &String| match names.get(id) {
+        Some(name) => format!("{id} ({name})"),
+        None => id.clone(),
+    };
     let rows = batch.versions.iter().map(|version| {
         let place = match (version.height, version.in_mempool) {
             (Some(height), _) => format!("block {height}"),
@@ -143,8 +151,8 @@ fn versions(batch: &BatchView) -> Table {
             Cell::code(&version.txid),
             Cell::sat(version.fee_sat),
             Cell::text(place),
-            Cell::text(&version.created_by),
-            Cell::text(version.approved_by.clone().unwrap_or_default()),
+            Cell::words(who(&version.created_by)),
+            Cell::words(version.approved_by.as_ref().map(who).unwrap_or_default()),
             Cell::time(version.created_at),
         ]
     });

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use super::asked::{Asked, Filter, resources};
 use super::cells::{Cell, Table, When};
 use super::session::Visitor;
-use crate::app::look::Listing;
+use crate::app::look::{self, History, Listing};
 use crate::app::{AppError, Code};
 use crate::domain::site::escaped;
 use crate::http::auth::Scope;
@@ -167,6 +167,8 @@ pub(super) struct DetailPage {
     pub(super) buttons: Vec<Button>,
     pub(super) tables: Vec<Table>,
     pub(super) timeline: Vec<When>,
+    /// Of what more happened than is shown.
+    cut: Option<String>,
     /// The list that it is of.
     back: Option<(&'static str, &'static str)>,
 }
@@ -189,7 +191,20 @@ impl DetailPage {
             buttons: Vec::new(),
             tables: Vec::new(),
             timeline: Vec::new(),
+            cut: None,
         }
+    }
+
+    /// Shows what happened to `id`, and to nothing else.
+    pub(super) async fn history_of(&mut self, state: &HttpState, id: &str) -> Result<(), AppError> {
+        self.happened(look::history(&state.db, &[id.to_owned()]).await?, id);
+        Ok(())
+    }
+
+    /// Shows what happened, on the page of `here`.
+    pub(super) fn happened(&mut self, history: History, here: &str) {
+        self.cut = history.cut.then(|| here.to_owned());
+        self.timeline = history.lines.into_iter().map(|line| When::new(line, here)).collect();
     }
 
     /// Facts with nothing in them are left out.
@@ -255,6 +270,11 @@ impl FormPage {
 
     pub(super) fn show(self) -> Response {
         render(&self)
+    }
+
+    /// What leads back: an answer where the title asks something.
+    fn no(&self) -> &'static str {
+        if self.title.ends_with('?') { "No, go back" } else { "Cancel" }
     }
 
     /// The form once more, with what is wrong beside its fields; what breaks for other reasons is a

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
 use super::asked::nothing;
-use super::{Button, Cell, DetailPage, FormPage, Table, Visitor, When};
+use super::{Button, Cell, DetailPage, FormPage, Table, Visitor};
 use crate::app::apply_catalog::{ApplyCatalog, Change, Fate};
 use crate::app::look::{self, Part};
 use crate::app::operate::PauseResource;
@@ -135,7 +135,7 @@ async fn one(
     visitor: Visitor,
     Path(id): Path<String>,
 ) -> Result<Response, Wrong> {
-    let (resource, taken) = look::resource(&state.db, &id).await?;
+    let (resource, units) = look::resource(&state.db, &id).await?;
     let terms = &resource.terms.terms;
     let mut page = DetailPage::new(&state, &visitor, LIST, &terms.title);
     page.badges = vec![Cell::badge(state_of(&resource))];
@@ -155,15 +155,18 @@ async fn one(
         ("Its page", Cell::link(format!("/resources/{id}"), "as customers see it")),
         ("Leases", Cell::link(format!("/operator/leases?resource={id}"), "of it")),
     ];
-    let rows = terms.units.iter().map(|unit| {
-        let found = taken.iter().find(|taken| taken.name == *unit);
+    let rows = units.iter().map(|unit| {
+        let name = match unit.offered {
+            true => unit.unit.clone(),
+            false => format!("{} (no longer offered)", unit.unit),
+        };
         vec![
-            Cell::text(unit),
-            Cell::badge(found.map_or("free", |taken| &taken.state)),
-            Cell::some(found, |taken| Cell::id("leases", &taken.lease)),
+            Cell::text(name),
+            Cell::badge(&unit.state),
+            Cell::some(unit.lease.as_ref(), |lease| Cell::id("leases", lease)),
         ]
     });
-    if !terms.units.is_empty() {
+    if !units.is_empty() {
         page.tables.push(Table {
             title: "Units".into(),
             columns: vec!["Unit", "State", "Lease"],
@@ -182,7 +185,7 @@ async fn one(
         rows: rows.collect(),
         empty: "",
     });
-    page.timeline = When::all(look::history(&state.db, std::slice::from_ref(&id)).await?, &id);
+    page.history_of(&state, &id).await?;
     Ok(page.show())
 }
 

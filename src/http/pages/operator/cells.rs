@@ -28,6 +28,7 @@ const GOOD: &[&str] = &[
     "ready",
     "done",
     "offered",
+    "refunded",
 ];
 const ALARM: &[&str] = &[
     "failed",
@@ -39,6 +40,7 @@ const ALARM: &[&str] = &[
     "conflicted",
     "unallocated",
     "revoked",
+    "lost",
 ];
 const WARN: &[&str] = &[
     "grace",
@@ -176,12 +178,8 @@ pub(super) struct When {
 }
 
 impl When {
-    /// Of a history on the page of `here`.
-    pub(super) fn all(history: Vec<Happened>, here: &str) -> Vec<Self> {
-        history.into_iter().map(|line| Self::new(line, here)).collect()
-    }
-
-    fn new(line: Happened, here: &str) -> Self {
+    /// A line of a history on the page of `here`.
+    pub(super) fn new(line: Happened, here: &str) -> Self {
         let subject = Some(Cell::subject(&line.subject)).filter(|_| line.subject != here);
         let event = line.event.map(|id| Cell::link(format!("/operator/events/{id}"), "event"));
         let by = line.by.map(|by| Cell::text(format!("by {by}")));

@@ -138,7 +138,12 @@ pub(super) fn resources(seen: &Overview) -> Table {
         vec![
             Cell::link(format!("/operator/catalog/{}", used.resource), &used.title),
             Cell::number(units),
-            Cell::number(format!("{} {what}", used.running)),
+            Cell::number(match used.running_unoffered {
+                0 => format!("{} {what}", used.running),
+                some => {
+                    format!("{} {what}, {some} of them on units no longer offered", used.running)
+                }
+            }),
             Cell::number(occupied),
             Cell::signed_sat(used.earned_sat),
         ]

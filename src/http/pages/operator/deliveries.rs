@@ -37,11 +37,10 @@ async fn list(
     let status = asked.choice("status", &STATES)?;
     let filter = DeliveryFilter {
         webhook: asked.owned("webhook"),
-        event: asked.owned("event"),
         status: status.as_deref().and_then(DeliveryStatus::parse),
-        before: None,
+        ..DeliveryFilter::default()
     };
-    let found = look::deliveries(&state.db, filter, &asked.part()).await?;
+    let found = look::deliveries(&state.db, filter, asked.get("event"), &asked.part()).await?;
     let mut page = ListPage::new(&state, &visitor, LIST);
     page.lead = "Messages to endpoints. Those that are done are kept for 30 days.";
     page.filters = vec![
@@ -60,7 +59,7 @@ fn cells(row: &Delivery) -> Vec<Cell> {
         Cell::id("deliveries", &delivery.id),
         Cell::badge(&delivery.status),
         Cell { class: "words", ..event(&delivery) },
-        Cell::id("webhooks", &delivery.webhook),
+        webhook(&delivery),
         Cell::number(delivery.attempts),
         Cell::words(answer(&delivery)),
         Cell::time(delivery.created_at),
@@ -81,6 +80,14 @@ fn event(delivery: &DeliveryView) -> Cell {
     Cell::link(format!("/operator/events/{}", delivery.event), &delivery.kind)
 }
 
+/// Its page, while it has one.
+fn webhook(delivery: &DeliveryView) -> Cell {
+    match delivery.webhook_deleted {
+        true => Cell::code(&delivery.webhook),
+        false => Cell::id("webhooks", &delivery.webhook),
+    }
+}
+
 /// What came back last.
 fn answer(delivery: &DeliveryView) -> String {
     let status = delivery.response_status.map(|status| status.to_string());
@@ -97,14 +104,14 @@ async fn one(
     let delivery = &found.delivery;
     let mut page = DetailPage::new(&state, &visitor, LIST, format!("Delivery {id}"));
     page.badges = vec![Cell::badge(&delivery.status)];
-    if visitor.has(Scope::Manage) {
+    if visitor.has(Scope::Manage) && !delivery.webhook_deleted {
         let to = format!("/operator/deliveries/{id}/redeliver");
         page.buttons = vec![Button::new(to, "Deliver it again")];
     }
     page.facts = vec![
         ("Event", event(delivery)),
         ("Number", Cell::text(delivery.seq)),
-        ("Webhook", Cell::id("webhooks", &delivery.webhook)),
+        ("Webhook", webhook(delivery)),
         ("Tries", Cell::text(delivery.attempts)),
         ("Last answer", Cell::text(answer(delivery))),
         ("Next try", Cell::some(delivery.due_at, Cell::time)),

@@ -66,8 +66,8 @@ async fn one(
         page.facts.push(("Data", Cell::words(format!("{name}: {text}"))));
     }
     // An event goes to an endpoint once; there are as many as a page shows.
-    let filter = DeliveryFilter { event: Some(id), ..DeliveryFilter::default() };
-    let sent = look::deliveries(&state.db, filter, &Asked::default().part()).await?;
+    let filter = DeliveryFilter { event: Some(event.seq), ..DeliveryFilter::default() };
+    let sent = look::deliveries(&state.db, filter, None, &Asked::default().part()).await?;
     page.tables = vec![deliveries::table(&sent.rows)];
     Ok(page.show())
 }

@@ -6,7 +6,7 @@ use axum::response::Response;
 use axum::routing::get;
 
 use super::asked::{Asked, Asking};
-use super::{Cell, DetailPage, ListPage, Table, Visitor, When};
+use super::{Cell, DetailPage, ListPage, Visitor};
 use crate::app::look::{self, Filter as Which};
 use crate::app::{read, view};
 use crate::http::HttpState;
@@ -77,15 +77,9 @@ async fn one(
         ("Price until", Cell::time(invoice.expires_at)),
         ("Its page", Cell::link(format!("/checkout/{id}"), "as customers see it")),
     ];
-    // The invoice names its payments by output.
-    let payments = look::payments_of(&state.db, &row.facts.lease).await?;
-    let mine: Vec<_> = payments
-        .into_iter()
-        .filter(|paid| paid.facts.invoice.as_ref() == Some(&row.facts.id))
-        .collect();
-    let table: Table = super::payments::table(&mine, state.readiness.borrow().height());
-    page.tables.push(table);
+    let payments = look::payments_to(&state.db, &row.facts.id).await?;
+    page.tables.push(super::payments::table(&payments, state.readiness.borrow().height()));
     let history = look::history_of_part(&state.db, &id, Some(&row.facts.lease)).await?;
-    page.timeline = When::all(history, &id);
+    page.happened(history, &id);
     Ok(page.show())
 }

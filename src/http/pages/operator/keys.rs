@@ -7,7 +7,7 @@ use axum::routing::get;
 
 use super::asked::{Asked, Asking};
 use super::blocks::SecretPage;
-use super::{Button, Cell, DetailPage, FormPage, ListPage, Visitor, When};
+use super::{Button, Cell, DetailPage, FormPage, ListPage, Visitor};
 use crate::app::api_keys::RevokeKey;
 use crate::app::look;
 use crate::http::HttpState;
@@ -72,7 +72,7 @@ async fn one(
         ("Last used", Cell::some(key.used_at, Cell::time)),
         ("Revoked", Cell::some(key.revoked_at, Cell::time)),
     ];
-    page.timeline = When::all(look::history(&state.db, std::slice::from_ref(&id)).await?, &id);
+    page.history_of(&state, &id).await?;
     Ok(page.show())
 }
 

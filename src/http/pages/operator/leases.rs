@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
 use super::asked::{Asked, Asking, nothing};
-use super::{Button, Cell, DetailPage, FormPage, ListPage, Table, Visitor, When};
+use super::{Button, Cell, DetailPage, FormPage, ListPage, Table, Visitor};
 use crate::app::act_on_lease::{ActOnLease, Action};
 use crate::app::look::{self, Filter as Which};
 use crate::app::mend_action::{Mend, MendAction};
@@ -198,7 +198,7 @@ async fn one(
     // Anybody may ask for invoices, so what many of these would push out comes first.
     let subjects: Vec<String> =
         std::iter::once(id.clone()).chain(payouts).chain(payments).chain(invoices).collect();
-    page.timeline = When::all(look::history(&state.db, &subjects).await?, &id);
+    page.happened(look::history(&state.db, &subjects).await?, &id);
     page.timeline.extend(actions.iter().flat_map(super::actions::steps));
     Ok(page.show())
 }

@@ -23,7 +23,8 @@ pub(super) fn router() -> Router<HttpState> {
 struct Notice {
     alarm: bool,
     text: String,
-    to: &'static str,
+    /// Where it is seen to, unless it is here.
+    to: Option<&'static str>,
 }
 
 #[derive(Template)]
@@ -67,7 +68,9 @@ fn of_money(seen: &Overview, name: &str) -> i64 {
 
 fn notices(seen: &Overview) -> Vec<Notice> {
     let mut notices = Vec::new();
-    let mut say = |alarm, text: String, to| notices.push(Notice { alarm, text, to });
+    let mut say = |alarm, text: String, to: &'static str| {
+        notices.push(Notice { alarm, text, to: Some(to).filter(|to| *to != HOME) });
+    };
     if seen.node.state != "trusted" {
         let why = seen.node.detail.as_deref().unwrap_or("it catches up with its chain");
         say(seen.node.state == "failing", format!("The node is not relied on: {why}"), HOME);
@@ -87,11 +90,18 @@ fn notices(seen: &Overview) -> Vec<Notice> {
         say(false, text, "/operator/payments?inbox=only+money+that+found+no+lease");
     }
     if seen.webhooks_disabled > 0 {
-        let text = format!("{} endpoints are disabled", seen.webhooks_disabled);
+        let text = match seen.webhooks_disabled {
+            1 => "1 endpoint is disabled".to_owned(),
+            some => format!("{some} endpoints are disabled"),
+        };
         say(false, text, "/operator/webhooks");
     }
     if let Some(due) = seen.payouts.iter().find(|owed| owed.state == "due") {
-        let text = format!("{} payouts are due: {}", due.count, sat_text(due.amount_sat));
+        let what = match due.count {
+            1 => "1 payout is due".to_owned(),
+            some => format!("{some} payouts are due"),
+        };
+        let text = format!("{what}: {}", sat_text(due.amount_sat));
         say(false, text, "/operator/payouts?state=due");
     }
     notices

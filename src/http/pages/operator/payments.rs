@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
 use super::asked::{Asked, Asking, nothing};
-use super::{Button, Cell, DetailPage, FormPage, ListPage, Table, Visitor, When};
+use super::{Button, Cell, DetailPage, FormPage, ListPage, Table, Visitor};
 use crate::app::look::{self, PaymentFilter};
 use crate::app::operate::{AssignPayment, RefundPayment};
 use crate::app::{Code, Refusal};
@@ -42,8 +42,7 @@ async fn list(
         state: asked.choice("state", &STATES)?,
         resource: asked.owned("resource"),
         unallocated: asked.choice("inbox", &[INBOX])?.is_some(),
-        waits: true,
-        before: None,
+        ..PaymentFilter::default()
     };
     let found = look::payments(&state.db, filter, &asked.part()).await?;
     let mut page = ListPage::new(&state, &visitor, LIST);
@@ -61,7 +60,7 @@ const COLUMNS: [&str; 6] = ["Payment", "State", "Amount", "Goes to", "Confirmati
 fn cells(row: &PaymentRow, tip: u32) -> Vec<Cell> {
     let goes_to = match &row.lease {
         Some(lease) => Cell::id("leases", lease),
-        None => Cell::badge(look::disposition(row)),
+        None => Cell::some(look::disposition(row), Cell::badge),
     };
     vec![
         Cell::id("payments", &row.facts.id),
@@ -91,10 +90,9 @@ async fn one(
     let row = look::payment(&state.db, &id).await?;
     let facts = &row.facts;
     let mut page = DetailPage::new(&state, &visitor, LIST, format!("Payment {id}"));
-    page.badges = vec![Cell::badge(row.state.as_str()), Cell::badge(look::disposition(&row))];
-    // Our own change belongs to nobody.
-    let loose = row.lease.is_none() && row.branch == 0;
-    if loose && visitor.has(Scope::Manage) {
+    page.badges = vec![Cell::badge(row.state.as_str())];
+    page.badges.extend(look::disposition(&row).map(Cell::badge));
+    if look::is_loose(&row) && visitor.has(Scope::Manage) {
         let at = |act: &str| format!("/operator/payments/{id}/{act}");
         if row.refund_address.is_none() {
             page.buttons.push(Button::new(at("assign"), "Give it to a lease"));
@@ -113,15 +111,15 @@ async fn one(
         ("Index", Cell::text(row.index)),
         ("Refund to", Cell::some(row.refund_address.as_ref(), Cell::code)),
     ];
-    let payouts = match loose {
-        true => look::payouts_of(&state.db, &id).await?,
-        false => Vec::new(),
+    let payouts = match row.lease {
+        None => look::payouts_of(&state.db, &id).await?,
+        Some(_) => Vec::new(),
     };
     if !payouts.is_empty() {
         page.tables.push(super::payouts::table(&payouts));
     }
     let history = look::history_of_part(&state.db, &id, row.lease.as_ref()).await?;
-    page.timeline = When::all(history, &id);
+    page.happened(history, &id);
     Ok(page.show())
 }
 

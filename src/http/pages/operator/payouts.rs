@@ -6,7 +6,7 @@ use axum::response::Response;
 use axum::routing::get;
 
 use super::asked::{Asked, Asking};
-use super::{Button, Cell, DetailPage, ListPage, Table, Visitor, When};
+use super::{Button, Cell, DetailPage, ListPage, Table, Visitor};
 use crate::app::look::{self, PayoutFilter};
 use crate::app::view_payout;
 use crate::db::payout::PayoutRow;
@@ -84,6 +84,6 @@ async fn one(
         ("Transaction", Cell::some(payout.txid.as_ref(), Cell::code)),
         ("Since", Cell::time(payout.created_at)),
     ];
-    page.timeline = When::all(look::history(&state.db, std::slice::from_ref(&id)).await?, &id);
+    page.history_of(&state, &id).await?;
     Ok(page.show())
 }

@@ -7,7 +7,7 @@ use axum::routing::get;
 
 use super::asked::{Asked, Asking, nothing};
 use super::blocks::SecretPage;
-use super::{Button, Cell, DetailPage, FormPage, ListPage, Visitor, When};
+use super::{Button, Cell, DetailPage, FormPage, ListPage, Visitor};
 use crate::app::view_webhook::EndpointView;
 use crate::app::webhooks::{Act as Change, ActOnWebhook, By, RedeliverSince};
 use crate::app::{Code, Refusal, look};
@@ -163,7 +163,7 @@ async fn one(
         ("Made", Cell::time(endpoint.created_at)),
         ("Deliveries", Cell::link(format!("/operator/deliveries?webhook={id}"), "to it")),
     ];
-    page.timeline = When::all(look::history(&state.db, std::slice::from_ref(&id)).await?, &id);
+    page.history_of(&state, &id).await?;
     Ok(page.show())
 }
 

@@ -48,7 +48,7 @@ async fn money(rig: &Rig, conn: &mut Conn) -> Vec<Money> {
             accounts: lease.doc.accounts,
         });
     }
-    let filter = db::payment::Filter { unallocated: true, ..Default::default() };
+    let filter = db::payment::Filter { loose: true, ..Default::default() };
     for row in db::payment::list(conn, &filter, 10_000).await.unwrap() {
         all.push(Money {
             id: row.facts.id.to_string(),
