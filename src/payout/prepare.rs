@@ -40,6 +40,15 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// Refuses another transaction than the one that was previewed.
+    pub(super) fn as_seen(&self, expect: Option<Txid>) -> Result<(), AppError> {
+        if expect.is_none_or(|expected| expected == self.unsigned_txid) {
+            return Ok(());
+        }
+        let detail = "what is due or the coins have changed since the preview; look again";
+        Err(refused(Code::Conflict, detail))
+    }
+
     /// What the API shows of it.
     pub fn view(&self, network: Network) -> PreparedView {
         let left = |it: &LeftOutPayout| LeftOutView { id: it.id.to_string(), why: it.why.clone() };
@@ -91,10 +100,7 @@ impl Batcher {
         self.ready()?;
         self.not_held().await?;
         let (prepared, gathered) = self.drafted(asked, false).await?;
-        if asked.expect.is_some_and(|expected| expected != prepared.unsigned_txid) {
-            let detail = "what is due or the coins have changed since the preview; look again";
-            return Err(refused(Code::Conflict, detail));
-        }
+        prepared.as_seen(asked.expect)?;
         let Gathered { addresses, change, .. } = gathered;
         let item = self.record(prepared, addresses, change, (For::New, actor, key)).await?;
         self.db.write(item).await

@@ -64,7 +64,7 @@ async fn one(
         page.buttons.push(Button::new(format!("/operator/batches/{id}/psbt"), "PSBT to sign"));
     }
     if visitor.has(Scope::Payout) {
-        let fitting = Act::ALL.into_iter().filter(|act| act.fits(&batch, &visitor));
+        let fitting = Act::ALL.into_iter().filter(|act| act.unfit(&batch, &visitor).is_none());
         page.buttons.extend(fitting.map(|act| act.button(&id)));
     }
     let waits = match own(&batch, &visitor) {

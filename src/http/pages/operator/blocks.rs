@@ -217,6 +217,8 @@ pub(super) struct FormPage {
     pub(super) danger: bool,
     pub(super) back: String,
     pub(super) problem: Option<String>,
+    /// What was done, when there is more to do.
+    pub(super) said: Option<String>,
 }
 
 impl FormPage {
@@ -240,7 +242,13 @@ impl FormPage {
             danger: false,
             back,
             problem: None,
+            said: None,
         }
+    }
+
+    /// Whether something is wrong with what was sent.
+    fn is_wrong(&self) -> bool {
+        self.problem.is_some() || self.fields.iter().any(|field| field.error.is_some())
     }
 
     pub(super) fn words(mut self, words: impl ToString) -> Self {
