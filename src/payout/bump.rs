@@ -107,7 +107,8 @@ impl Batcher {
         }
         enough(&draft, &version)?;
         let unsigned_txid = draft.transaction().compute_txid();
-        let prepared = Prepared { draft, unsigned_txid, feerate_msat, left_out: Vec::new() };
+        let left_out = Vec::new();
+        let prepared = Prepared { draft, unsigned_txid, feerate_msat, left_out, more_due: 0 };
         Ok((prepared, change, For::Bump { batch: row.id, after: version.facts.n }))
     }
 

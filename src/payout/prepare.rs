@@ -37,6 +37,8 @@ pub struct Prepared {
     pub feerate_msat: u64,
     /// What was left out, and why.
     pub left_out: Vec<LeftOutPayout>,
+    /// How many more are due.
+    pub more_due: u64,
 }
 
 impl Prepared {
@@ -57,6 +59,7 @@ impl Prepared {
             feerate_msat_vb: self.feerate_msat,
             pays: view_payout::draft(&self.draft, network),
             left_out: self.left_out.iter().map(left).collect(),
+            more_due: self.more_due,
             batch: None,
         }
     }
@@ -147,7 +150,8 @@ impl Batcher {
         let mut left_out = std::mem::take(&mut gathered.left_out);
         left_out.extend(draft.left_out.iter().map(said));
         let unsigned_txid = draft.transaction().compute_txid();
-        let prepared = Prepared { draft, unsigned_txid, feerate_msat, left_out };
+        let more_due = gathered.more_due;
+        let prepared = Prepared { draft, unsigned_txid, feerate_msat, left_out, more_due };
         Ok((prepared, gathered))
     }
 

@@ -39,7 +39,7 @@ async fn list(
     let mut page = ListPage::new(&state, &visitor, LIST);
     page.lead = "Payouts that leave in one transaction. It is made here, and signed wherever your \
                  keys are.";
-    page.buttons = super::prepare::button(&visitor);
+    page.buttons = super::prepare::button(&state, &visitor).await?;
     page.buttons.push(Button::new("/operator/payouts", "Payouts"));
     page.filters = vec![asked.filter("state", "State", &STATES)];
     Ok(page.show(&asked, &["Batch", "State", "Fee", "Made"], found, |row| {

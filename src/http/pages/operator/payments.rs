@@ -94,12 +94,19 @@ async fn one(
     page.badges = vec![Cell::badge(row.state.as_str()), Cell::badge(look::disposition(&row))];
     // Our own change belongs to nobody.
     let loose = row.lease.is_none() && row.branch == 0;
+    let payouts = match loose {
+        true => look::payouts_of(&state.db, &id).await?,
+        false => Vec::new(),
+    };
     if loose && visitor.has(Scope::Manage) {
         let at = |act: &str| format!("/operator/payments/{id}/{act}");
         if row.refund_address.is_none() {
             page.buttons.push(Button::new(at("assign"), "Give it to a lease"));
         }
-        page.buttons.push(Button::new(at("refund"), "Refund it"));
+        // What a transaction pays goes nowhere else.
+        if payouts.iter().all(|payout| payout.state.is_open()) {
+            page.buttons.push(Button::new(at("refund"), "Refund it"));
+        }
     }
     page.facts = vec![
         ("Amount", Cell::sat(facts.amount_sat)),
@@ -113,10 +120,6 @@ async fn one(
         ("Index", Cell::text(row.index)),
         ("Refund to", Cell::some(row.refund_address.as_ref(), Cell::code)),
     ];
-    let payouts = match loose {
-        true => look::payouts_of(&state.db, &id).await?,
-        false => Vec::new(),
-    };
     if !payouts.is_empty() {
         page.tables.push(super::payouts::table(&payouts));
     }
@@ -125,8 +128,14 @@ async fn one(
     Ok(page.show())
 }
 
-/// The form of an action.
-fn form(state: &HttpState, visitor: &Visitor, id: &str, act: &str) -> Result<FormPage, Refusal> {
+/// The form of an action, with the payment that it is about.
+fn form(
+    state: &HttpState,
+    visitor: &Visitor,
+    row: &PaymentRow,
+    act: &str,
+) -> Result<FormPage, Refusal> {
+    let id = &row.facts.id;
     let path = format!("/operator/payments/{id}");
     let place = (format!("{path}/{act}"), path);
     let (words, says, input) = match act {
@@ -142,7 +151,13 @@ fn form(state: &HttpState, visitor: &Visitor, id: &str, act: &str) -> Result<For
         ),
         _ => return Err(nothing()),
     };
-    let mut page = FormPage::new(state, visitor, place, words).words(says);
+    let amount = Cell::sat(row.facts.amount_sat).text;
+    let page = FormPage::new(state, visitor, place, words).words(format!("{id}: {amount}."));
+    let mut page = match &row.refund_address {
+        Some(address) => page.words(format!("It is to go back to {address} already.")),
+        None => page,
+    }
+    .words(says);
     page.fields.push(input);
     Ok(page)
 }
@@ -154,8 +169,7 @@ async fn ask(
 ) -> Result<Response, Wrong> {
     visitor.may(Scope::Manage)?;
     let row = look::payment(&state.db, &id).await?;
-    let amount = Cell::sat(row.facts.amount_sat).text;
-    Ok(form(&state, &visitor, &id, &act)?.words(format!("{id}: {amount}.")).show())
+    Ok(form(&state, &visitor, &row, &act)?.show())
 }
 
 async fn act(
@@ -165,7 +179,8 @@ async fn act(
     sent: Sent,
 ) -> Result<Response, Wrong> {
     visitor.may(Scope::Manage)?;
-    let page = form(&state, &visitor, &id, &act)?;
+    let row = look::payment(&state.db, &id).await?;
+    let page = form(&state, &visitor, &row, &act)?;
     match change(&state, &visitor, (&id, &page.action), &sent).await {
         Ok(()) => Ok(Redirect::to(&page.back).into_response()),
         Err(problem) => page.again(problem, &sent),

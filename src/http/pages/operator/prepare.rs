@@ -9,7 +9,6 @@ use bitcoin::Txid;
 
 use super::batches::{LIST, outputs};
 use super::{Button, Cell, FormPage, Visitor};
-use crate::app::look::{self, Part, PayoutFilter};
 use crate::app::view_payout::PreparedView;
 use crate::app::{Code, Refusal};
 use crate::http::auth::Scope;
@@ -26,10 +25,13 @@ pub(super) fn router() -> Router<HttpState> {
     Router::new().route(NEW, get(ask).post(prepare))
 }
 
-/// The button that leads here, for whoever may.
-pub(super) fn button(visitor: &Visitor) -> Vec<Button> {
-    let may = visitor.has(Scope::Payout);
-    may.then(|| Button::new(NEW, "Prepare a batch")).into_iter().collect()
+/// The button that leads here, for whoever may; to what comes first while payouts are held.
+pub(super) async fn button(state: &HttpState, visitor: &Visitor) -> Result<Vec<Button>, Problem> {
+    let button = match state.batcher.held().await? {
+        Some(_) => Button::danger(super::resume::PATH, "Payouts are held"),
+        None => Button::new(NEW, "Prepare a batch"),
+    };
+    Ok(Some(button).filter(|_| visitor.has(Scope::Payout)).into_iter().collect())
 }
 
 /// What the miner may get.
@@ -65,15 +67,21 @@ pub(super) fn carry(page: &mut FormPage, made: &PreparedView, sent: &Sent) {
 }
 
 async fn form(state: &HttpState, visitor: &Visitor) -> Result<FormPage, Problem> {
-    let filter = PayoutFilter { state: Some("due".into()), ..PayoutFilter::default() };
-    let due = look::payouts(&state.db, filter, &Part::new(MOST_PAYOUTS, None)).await?;
+    let (due, more) = state.batcher.due().await?;
     let place = (NEW.to_owned(), LIST.0.to_owned());
     let words = ("Prepare a batch", "Look at what it would pay");
     let mut page = FormPage::new(state, visitor, place, words);
-    page.table = super::payouts::table(&due.rows);
+    page.table = super::payouts::table(&due);
     page.table.empty = "Nothing is due.";
     page.fields.extend(fee_fields());
-    Ok(page.words("One transaction pays all that is due. Nothing is made before you have seen it."))
+    let says = match more {
+        0 => "One transaction pays all that is due.".to_owned(),
+        more => format!(
+            "One transaction pays up to {MOST_PAYOUTS} payouts, the largest first; {more} more stay \
+             due."
+        ),
+    };
+    Ok(page.words(format!("{says} Nothing is made before you have seen it.")))
 }
 
 /// What would be made, to be agreed to.
@@ -87,6 +95,10 @@ fn preview(state: &HttpState, visitor: &Visitor, (made, sent): (&PreparedView, &
     let mut page = page.words(format!(
         "{total} of what is owed; {fee} of fee at {rate} sat/vB, which the {pays} pays."
     ));
+    if made.more_due > 0 {
+        let more = made.more_due;
+        page = page.words(format!("{more} more stay due: prepare another batch after this one."));
+    }
     for left in &made.left_out {
         page = page.words(format!("{} is left out: {}.", left.id, left.why));
     }
