@@ -3,6 +3,7 @@
 use crate::db::payment::{Loose, PaymentRow};
 use crate::db::{self, Tx, WriteItem};
 use crate::domain::ids::LeaseId;
+use crate::domain::payout::PayoutState;
 
 use super::add_invoice::get_lease;
 use super::change_claim::refuse_own_at;
@@ -87,7 +88,8 @@ impl WriteItem for AssignPayment {
     }
 }
 
-/// Says where money that found no lease goes back to. The same address again changes nothing.
+/// Says where money that found no lease goes back to. The same address again changes nothing;
+/// another one is a `conflict` while a transaction pays it, or has.
 pub struct RefundPayment {
     /// Rules and clock.
     pub ground: Ground,
@@ -108,6 +110,7 @@ impl WriteItem for RefundPayment {
         if row.refund_address.as_ref() == Some(&self.address) {
             return Ok(row);
         }
+        not_leaving(tx, &self.payment).await?;
         refuse_own_at(tx, "/address", &self.address).await?;
         db::payment::set_refund_address(tx.conn(), &row.facts.id, &self.address).await?;
         let tip = db::chain::tip(tx.conn()).await?.map_or(0, |tip| tip.height);
@@ -124,6 +127,21 @@ async fn get(tx: &mut Tx, id: &str) -> Result<PaymentRow, AppError> {
     db::payment::find(tx.conn(), id)
         .await?
         .ok_or_else(|| Refusal::new(Code::NotFound, format!("there is no payment {id}")).into())
+}
+
+/// Refuses what a transaction sends elsewhere, or has sent.
+async fn not_leaving(tx: &mut Tx, payment: &str) -> Result<(), AppError> {
+    for row in db::payout::list_of_subject(tx.conn(), payment).await? {
+        let Some((state, paying)) = row.facts.fixed() else { continue };
+        let batch = &paying.batch;
+        let detail = match state {
+            PayoutState::Confirmed => format!("it was paid back by {batch}"),
+            _ if paying.batch_state.is_alive() => format!("it is in {batch}; abandon that first"),
+            _ => format!("{batch} was given up, but a transaction of it that pays this was sent"),
+        };
+        return Err(Refusal::new(Code::Conflict, detail).into());
+    }
+    Ok(())
 }
 
 /// Refuses what is not the operator's to give away.

@@ -200,6 +200,9 @@ pub struct PreparedView {
     pub pays: PaysView,
     /// What is due and is not paid by it.
     pub left_out: Vec<LeftOutView>,
+    /// How many more are due and stay so: a batch pays up to 250, the largest first. 0 when it was
+    /// asked for some only.
+    pub more_due: u64,
     /// The batch; `null` for a preview.
     pub batch: Option<BatchView>,
 }

@@ -168,6 +168,10 @@ impl fmt::Display for Made {
         for left in list(&self.0["left_out"]) {
             write!(f, "\nleft out {}: {}", text(&left["id"]), text(&left["why"]))?;
         }
+        let more = sat(&self.0["more_due"]);
+        if more > 0 {
+            write!(f, "\n{more} more stay due: prepare another batch after this one")?;
+        }
         if let Some(batch) = batch {
             write!(
                 f,

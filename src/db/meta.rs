@@ -2,6 +2,7 @@
 //! Not for anything that a table of its own would describe.
 
 use super::{Conn, DbError, Tx};
+use crate::domain::time::Timestamp;
 
 /// Present in a file made by [`super::Db::backup`]: when the backup was made, Unix milliseconds.
 /// The first start on such a file scans the chain ahead, then removes the mark.
@@ -34,6 +35,19 @@ pub async fn find_backup_mark(conn: &mut Conn) -> Result<Option<i64>, DbError> {
             Err(_) => Err(DbError::corrupt("meta", "value", BACKUP_AT)),
         },
     }
+}
+
+/// What [`PAYOUTS_HELD`] says.
+///
+/// # Errors
+/// [`DbError::Corrupt`] when it cannot be read; those of the database.
+pub async fn payouts_held(conn: &mut Conn) -> Result<Option<(Timestamp, u32)>, DbError> {
+    let Some(text) = find(conn, PAYOUTS_HELD).await? else { return Ok(None) };
+    let parts = text.split_once(' ');
+    let parsed = parts.and_then(|(at, height)| Some((at.parse().ok()?, height.parse().ok()?)));
+    let corrupt = || DbError::corrupt("meta", "value", PAYOUTS_HELD);
+    let (millis, height) = parsed.ok_or_else(corrupt)?;
+    Ok(Some((Timestamp::from_millis(millis), height)))
 }
 
 /// Writes `value` under `key`, over what was there.

@@ -249,6 +249,12 @@ pub async fn list_due(conn: &mut Conn, limit: u32) -> Result<Vec<PayoutRow>, DbE
     sqlx::query(text).bind(int(limit)).fetch_all(&mut *conn).await?.iter().map(read).collect()
 }
 
+/// How many payouts are due.
+pub async fn count_due(conn: &mut Conn) -> Result<u64, DbError> {
+    let row = sqlx::query("SELECT COUNT(*) AS n FROM payout WHERE state = 'due'");
+    Row::new(&row.fetch_one(&mut *conn).await?, "payout").u64("n")
+}
+
 /// What open payouts to an address come to that can leave now.
 pub async fn ready_sat(conn: &mut Conn, address: &str) -> Result<u64, DbError> {
     let row = sqlx::query(

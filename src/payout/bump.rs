@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use bitcoin::OutPoint;
+use bitcoin::{OutPoint, Txid};
 
 use crate::app::idempotent::{Key, Outcome};
 use crate::app::record_batch::{Actor, For};
@@ -13,8 +13,9 @@ use crate::db::batch::{BatchRow, VersionRow};
 use crate::domain::payout::draft::{Draft, Order, Wanted, draft};
 use crate::domain::payout::fee::fee_sat;
 
+use super::gather::Change;
 use super::prepare::Prepared;
-use super::{Batcher, psbt, refused};
+use super::{Batcher, feerate_text, psbt, refused};
 
 /// What a replacement pays more than what it replaces, at least: the nodes' default
 /// `incrementalrelayfee`, in milli-satoshi a vbyte.
@@ -29,9 +30,19 @@ pub struct Bump {
     pub feerate_msat: Option<u64>,
     /// The most that the fee may be of a payout, in percent; otherwise what is configured.
     pub max_fee_pct: Option<u64>,
+    /// Only if it becomes this very transaction: what was previewed.
+    pub expect: Option<Txid>,
 }
 
 impl Batcher {
+    /// Shows what [`bump`](Self::bump) would make.
+    ///
+    /// # Errors
+    /// As of that.
+    pub async fn preview_bump(&self, asked: &Bump) -> Result<Prepared, AppError> {
+        self.redrafted(asked).await.map(|(prepared, ..)| prepared)
+    }
+
     /// Makes the next version of a batch.
     ///
     /// # Errors
@@ -55,6 +66,14 @@ impl Batcher {
         actor: Actor,
         key: Option<Key>,
     ) -> Result<Outcome, AppError> {
+        let (prepared, change, what) = self.redrafted(asked).await?;
+        prepared.as_seen(asked.expect)?;
+        let item = self.record(prepared, Default::default(), change, (what, actor, key)).await?;
+        self.db.write(item).await
+    }
+
+    /// The next version, and where its change goes.
+    async fn redrafted(&self, asked: &Bump) -> Result<(Prepared, Change, For), AppError> {
         self.ready()?;
         self.not_held().await?;
         let feerate_msat = self.feerate(asked.feerate_msat).await?;
@@ -81,17 +100,16 @@ impl Batcher {
             draft(&order).map_err(|error| refused(Code::Conflict, format!("no bump: {error}")))?;
         if let Some((id, why)) = draft.left_out.first() {
             let detail = format!(
-                "at this feerate {id} could not be paid: {why}. Raise max_fee_pct, or abandon the \
-                 batch and prepare again"
+                "at this feerate {id} could not be paid: {why}. Allow a larger fee (max_fee_pct), or \
+                 abandon the batch and prepare again"
             );
             return Err(refused(Code::Conflict, detail));
         }
         enough(&draft, &version)?;
         let unsigned_txid = draft.transaction().compute_txid();
-        let prepared = Prepared { draft, unsigned_txid, feerate_msat, left_out: Vec::new() };
-        let what = For::Bump { batch: row.id.clone(), after: version.facts.n };
-        let item = self.record(prepared, Default::default(), change, (what, actor, key)).await?;
-        self.db.write(item).await
+        let left_out = Vec::new();
+        let prepared = Prepared { draft, unsigned_txid, feerate_msat, left_out, more_due: 0 };
+        Ok((prepared, change, For::Bump { batch: row.id, after: version.facts.n }))
     }
 
     async fn newest(&self, batch: &str) -> Result<(BatchRow, VersionRow), AppError> {
@@ -139,10 +157,13 @@ fn enough(draft: &Draft, old: &VersionRow) -> Result<(), AppError> {
         return Ok(());
     }
     let least = (u128::from(least_sat) * 4000).div_ceil(u128::from(draft.weight.max(1)));
+    let least = u64::try_from(least).unwrap_or(u64::MAX);
     let detail = format!(
         "the fee would be {} sat; to replace version {} it must be at least {least_sat} sat, which \
-         takes {least} milli-satoshi a vbyte",
-        draft.fee_sat, old.facts.n
+         takes {} sat/vB (feerate_msat_vb {least})",
+        draft.fee_sat,
+        old.facts.n,
+        feerate_text(least)
     );
     Err(Refusal::field(Code::InvalidRequest, "/feerate_msat_vb", detail).into())
 }

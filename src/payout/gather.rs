@@ -39,6 +39,8 @@ pub(super) struct Gathered {
     pub(super) coins: Vec<Coin>,
     pub(super) change: Change,
     pub(super) left_out: Vec<LeftOutPayout>,
+    /// How many that are due were not looked at, since a batch takes no more.
+    pub(super) more_due: u64,
 }
 
 /// Where change goes.
@@ -64,6 +66,17 @@ fn unfit(row: &PayoutRow, confirmations: u32) -> Option<String> {
 }
 
 impl Batcher {
+    /// The payouts that the next batch looks at first, and how many more are due.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn due(&self) -> Result<(Vec<PayoutRow>, u64), AppError> {
+        let mut conn = self.db.snapshot().await?;
+        let rows = db::payout::list_due(&mut conn, MOST_PAYOUTS).await?;
+        let more = db::payout::count_due(&mut conn).await?.saturating_sub(count(rows.len()));
+        Ok((rows, more))
+    }
+
     /// The payouts that are due, or those named.
     pub(super) async fn wanted(
         &self,
@@ -94,6 +107,10 @@ impl Batcher {
     pub(super) async fn gather(&self, only: Option<&[PayoutId]>) -> Result<Gathered, AppError> {
         let mut conn = self.db.read().await?;
         let rows = self.wanted(&mut conn, only).await?;
+        let due = match only {
+            Some(_) => 0,
+            None => db::payout::count_due(&mut conn).await?,
+        };
         let tip = db::chain::tip(&mut conn).await?.map_or(0, |tip| tip.height);
         let mut threats = Threats::new(&self.policy, tip);
         let mut hits = Hits::new(self, &mut conn).await?;
@@ -126,6 +143,8 @@ impl Batcher {
                 }
             }
         }
+        let seen = gathered.payouts.len() + gathered.left_out.len();
+        gathered.more_due = due.saturating_sub(count(seen));
         if only.is_none() {
             for batch in db::batch::list_abandoned(&mut conn).await? {
                 against.extend(threats.of(&mut conn, &batch).await?);
@@ -242,6 +261,10 @@ impl Batcher {
     }
 }
 
+fn count(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
 /// Why a payout waits for an earlier transaction.
 fn blocked(threat: &Threat) -> String {
     let (batch, n) = (&threat.batch, threat.n);
@@ -259,7 +282,7 @@ impl Gathered {
     fn new(change: Change) -> Self {
         let (payouts, addresses) = (Vec::new(), BTreeMap::new());
         let (must, coins, left_out) = (Vec::new(), Vec::new(), Vec::new());
-        Self { payouts, addresses, must, coins, change, left_out }
+        Self { payouts, addresses, must, coins, change, left_out, more_due: 0 }
     }
 
     fn pay(&mut self, row: &PayoutRow, script_pubkey: ScriptBuf, address: String) {

@@ -48,15 +48,21 @@ pub const FEERATES_MSAT: std::ops::RangeInclusive<u64> = 100..=10_000_000;
 /// What to give instead.
 pub fn feerate(text: &str) -> Result<u64, &'static str> {
     const WRONG: &str = "satoshis a vbyte such as 3 or 1.5, at least 0.1";
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty() || !digits(whole) || !digits(part) || part.len() > 3 {
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(part) || part.len() > 3 {
         return Err(WRONG);
     }
     let whole: u64 = whole.parse().map_err(|_| WRONG)?;
     let part: u64 = format!("{part:0<3}").parse().map_err(|_| WRONG)?;
     let msat = whole.checked_mul(1000).and_then(|msat| msat.checked_add(part));
     msat.filter(|msat| FEERATES_MSAT.contains(msat)).ok_or(WRONG)
+}
+
+/// Thousandths of a satoshi a vbyte as [`feerate`] reads them.
+pub fn feerate_text(msat: u64) -> String {
+    let text = format!("{}.{:03}", msat / 1000, msat % 1000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// The operator's rules for payouts.
@@ -178,10 +184,10 @@ mod tests {
     fn a_feerate_has_up_to_three_decimals() {
         for (text, msat) in [("3", 3000), ("1.5", 1500), ("0.1", 100), ("12.345", 12_345)] {
             assert_eq!(feerate(text), Ok(msat), "{text}");
+            assert_eq!(feerate_text(msat), text);
         }
         for text in ["", "0", "0.05", "1,5", "-1", "1.", ".5", "1.2345", "1e3", "10001"] {
-            let right = text == "1.";
-            assert_eq!(feerate(text).is_ok(), right, "{text}");
+            assert!(feerate(text).is_err(), "{text}");
         }
     }
 }

@@ -37,9 +37,20 @@ pub struct Prepared {
     pub feerate_msat: u64,
     /// What was left out, and why.
     pub left_out: Vec<LeftOutPayout>,
+    /// How many more are due.
+    pub more_due: u64,
 }
 
 impl Prepared {
+    /// Refuses another transaction than the one that was previewed.
+    pub(super) fn as_seen(&self, expect: Option<Txid>) -> Result<(), AppError> {
+        if expect.is_none_or(|expected| expected == self.unsigned_txid) {
+            return Ok(());
+        }
+        let detail = "what is due or the coins have changed since the preview; look again";
+        Err(refused(Code::Conflict, detail))
+    }
+
     /// What the API shows of it.
     pub fn view(&self, network: Network) -> PreparedView {
         let left = |it: &LeftOutPayout| LeftOutView { id: it.id.to_string(), why: it.why.clone() };
@@ -48,6 +59,7 @@ impl Prepared {
             feerate_msat_vb: self.feerate_msat,
             pays: view_payout::draft(&self.draft, network),
             left_out: self.left_out.iter().map(left).collect(),
+            more_due: self.more_due,
             batch: None,
         }
     }
@@ -91,10 +103,7 @@ impl Batcher {
         self.ready()?;
         self.not_held().await?;
         let (prepared, gathered) = self.drafted(asked, false).await?;
-        if asked.expect.is_some_and(|expected| expected != prepared.unsigned_txid) {
-            let detail = "what is due or the coins have changed since the preview; look again";
-            return Err(refused(Code::Conflict, detail));
-        }
+        prepared.as_seen(asked.expect)?;
         let Gathered { addresses, change, .. } = gathered;
         let item = self.record(prepared, addresses, change, (For::New, actor, key)).await?;
         self.db.write(item).await
@@ -141,7 +150,8 @@ impl Batcher {
         let mut left_out = std::mem::take(&mut gathered.left_out);
         left_out.extend(draft.left_out.iter().map(said));
         let unsigned_txid = draft.transaction().compute_txid();
-        let prepared = Prepared { draft, unsigned_txid, feerate_msat, left_out };
+        let more_due = gathered.more_due;
+        let prepared = Prepared { draft, unsigned_txid, feerate_msat, left_out, more_due };
         Ok((prepared, gathered))
     }
 

@@ -5,7 +5,7 @@ use bitcoin::consensus::encode::deserialize;
 
 use crate::app::adopt::{AdoptPayment, EndHold};
 use crate::app::{AppError, Code};
-use crate::db::{self, DbError};
+use crate::db;
 use crate::domain::ids::BatchId;
 use crate::domain::time::Timestamp;
 
@@ -25,16 +25,11 @@ pub struct Resumed {
 impl Batcher {
     /// When this database was restored and the height to which it knew the chain then, while it is
     /// not known what left since.
-    async fn held(&self) -> Result<Option<(Timestamp, u32)>, AppError> {
-        let mut conn = self.db.read().await?;
-        let Some(text) = db::meta::find(&mut conn, db::meta::PAYOUTS_HELD).await? else {
-            return Ok(None);
-        };
-        let parts = text.split_once(' ');
-        let parsed = parts.and_then(|(at, height)| Some((at.parse().ok()?, height.parse().ok()?)));
-        let corrupt = || DbError::corrupt("meta", "value", db::meta::PAYOUTS_HELD);
-        let (millis, height) = parsed.ok_or_else(corrupt)?;
-        Ok(Some((Timestamp::from_millis(millis), height)))
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn held(&self) -> Result<Option<(Timestamp, u32)>, AppError> {
+        Ok(db::meta::payouts_held(&mut self.db.read().await?).await?)
     }
 
     /// Refuses to prepare while it is not known what left since the backup.

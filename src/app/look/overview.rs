@@ -131,6 +131,10 @@ pub struct Overview {
     pub failing: Vec<Failing>,
     /// Payouts by state.
     pub payouts: Vec<Owed>,
+    /// When this database was restored, while payouts are held: none is prepared until `leasehold
+    /// payouts resume` has found what left since its backup.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub payouts_held_since: Option<Timestamp>,
     /// Messages that wait for endpoints.
     pub deliveries_pending: u64,
     /// Endpoints that were disabled.
@@ -183,6 +187,7 @@ pub async fn overview(
         actions_failed: db::action::count_failed(&mut conn).await?,
         failing: failing(&mut conn).await?,
         payouts: payouts.into_iter().map(owed).collect(),
+        payouts_held_since: db::meta::payouts_held(&mut conn).await?.map(|(at, _)| at),
         deliveries_pending: db::delivery::pending(&mut conn, None).await?,
         webhooks_disabled: db::webhook::in_state(&mut conn, EndpointState::Disabled).await?.len(),
         node: NodeView::new(readiness, wallet),

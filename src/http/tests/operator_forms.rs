@@ -60,12 +60,18 @@ fn a_mistake_stands_beside_its_field_and_what_was_typed_stays() {
                 html.contains("aria-invalid=\"true\"") && !html.contains("role=\"alert\""),
                 "{html}"
             );
+            // Without JavaScript nothing else tells who does not look.
+            assert!(html.contains("<title>Mistake: "), "{html}");
+            assert_eq!(html.matches(" autofocus").count(), 1, "{html}");
+            let fresh = page(&desk, &cookie, path).await.must(200).text;
+            assert!(!fresh.contains("Mistake: ") && !fresh.contains(" autofocus"), "{fresh}");
             let typed = form.split('=').nth(1).unwrap_or_default().split('&').next();
             let typed = typed.unwrap_or_default().replace("%3A", ":").replace("%2F", "/");
             assert!(html.contains(&format!("value=\"{typed}\"")), "{typed}: {html}");
         }
         let html = hand_in(&desk, "nonsense", "").await.must(403).text;
         assert!(html.contains("id=\"error-key\">An API key begins with key_"), "{html}");
+        assert!(html.contains("<title>Mistake: Sign in") && html.contains(" autofocus"), "{html}");
         assert!(
             html.contains("aria-describedby=\"hint-key error-key\"") && !html.contains("nonsense"),
             "{html}"
@@ -81,7 +87,7 @@ fn what_is_sent_twice_is_done_once_and_answered_alike() {
         let hook = endpoint(&desk, &cookie).await;
         let lease = desk.lease().await;
         desk.pay(&lease, 1000).await;
-        let id = text(&lease, "/lease/id");
+        let (id, shelf) = (text(&lease, "/lease/id"), "/operator/catalog/gpu-small");
         let since = "since=2026-01-01T00%3A00%3A00Z&once=0bcdefghijklmnopqrstuvwxyz";
         let (key, akey) = desk.operator("read", 7).await;
         for (path, form, act) in [
@@ -89,19 +95,31 @@ fn what_is_sent_twice_is_done_once_and_answered_alike() {
             (format!("{hook}/redeliver"), since, "webhook.redeliver"),
             (format!("{hook}/pause"), "once=1bcdefghijklmnopqrstuvwxyz", "webhook.pause"),
             (format!("{hook}/delete"), "once=2bcdefghijklmnopqrstuvwxyz", "webhook.delete"),
-            (format!("/operator/leases/{id}/suspend"), "", "lease.suspend"),
-            (format!("/operator/leases/{id}/resume"), "", "lease.resume"),
-            (format!("/operator/leases/{id}/revoke"), "", "lease.revoke"),
-            ("/operator/catalog/gpu-small/pause".into(), "", "resource.pause"),
-            ("/operator/catalog/gpu-small/resume".into(), "", "resource.resume"),
-            (format!("/operator/keys/{akey}/revoke"), "", "key.revoke"),
+            (format!("/operator/leases/{id}/suspend"), "once=5bcdefghijklmnopqr", "lease.suspend"),
+            (format!("/operator/leases/{id}/resume"), "once=6bcdefghijklmnopqr", "lease.resume"),
+            (format!("/operator/leases/{id}/revoke"), "once=7bcdefghijklmnopqr", "lease.revoke"),
+            (format!("{shelf}/pause"), "once=8bcdefghijklmnopqr", "resource.pause"),
+            (format!("{shelf}/resume"), "once=9bcdefghijklmnopqr", "resource.resume"),
+            (format!("/operator/keys/{akey}/revoke"), "once=abcdefghijklmnopqr", "key.revoke"),
         ] {
             let first = send(&desk, &cookie, &path, form).await.must(303);
             desk.rig.clock.advance_s(1);
             let second = send(&desk, &cookie, &path, form).await.must(303);
             assert_eq!(first.header("location"), second.header("location"), "{path}");
             assert_eq!(done(&desk, &cookie, act).await, 1, "{path}");
+            // It is known by its `once`, not by what it would do again.
+            let changed = send(&desk, &cookie, &path, &format!("{form}&more=1")).await;
+            if act != "webhook.delete" {
+                let html = changed.must(422).text;
+                assert!(html.contains("This form was sent before"), "{path}: {html}");
+                assert!(html.contains(&format!("action=\"{path}\"")), "{path}: {html}");
+            }
+            assert_eq!(done(&desk, &cookie, act).await, 1, "{path}");
         }
+        // A copy that comes late does not undo what was done since.
+        let copy = (format!("{shelf}/pause"), "once=8bcdefghijklmnopqr");
+        send(&desk, &cookie, &copy.0, copy.1).await.must(303);
+        assert!(!page(&desk, &cookie, shelf).await.must(200).text.contains(">paused<"));
         hand_in(&desk, &key, "").await.must(403);
         // Of another form it is another wish.
         let other = endpoint(&desk, &cookie).await;
@@ -125,6 +143,26 @@ fn what_is_sent_twice_is_done_once_and_answered_alike() {
             send(&desk, &cookie, &format!("{}/refund", paid[1]), back).await.must(303);
         }
         assert_eq!(done(&desk, &cookie, "payment.refund").await, 1);
+    });
+}
+
+#[test]
+fn a_form_that_comes_again_with_something_else_keeps_what_was_typed() {
+    at_desk(async |desk| {
+        let cookie = signed_in(&desk, "read admin", 1).await;
+        let (new, once) = ("/operator/keys/new", "once=abcdefghijklmnopqrstuvwxyz");
+        let form = |name: &str| format!("name={name}&scopes.read=1&{once}");
+        send(&desk, &cookie, new, &form("Desk")).await.must(200);
+        let html = send(&desk, &cookie, new, &form("Shop")).await.must(422).text;
+        for what in ["This form was sent before", "value=\"Shop\"", "<title>Mistake: "] {
+            assert!(html.contains(what), "{what}: {html}");
+        }
+        assert!(!html.contains(&once["once=".len()..]), "a once of its own: {html}");
+        let fresh = html.split("name=\"once\" value=\"").nth(1).expect("a once");
+        let fresh = fresh.split('"').next().unwrap_or_default();
+        let form = format!("name=Shop&scopes.read=1&once={fresh}");
+        send(&desk, &cookie, new, &form).await.must(200);
+        assert_eq!(done(&desk, &cookie, "key.create").await, 3, "one of them signed in");
     });
 }
 

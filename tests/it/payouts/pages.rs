@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{each_signed, text};
+use super::{each_signed, number, text};
 use crate::harness::daemon::Shop;
 use crate::harness::desk::{Desk, items};
 use crate::harness::signer::{Kind, Signer};
@@ -64,10 +64,13 @@ fn two_persons_pay_on_pages_alone_and_only_signing_is_done_elsewhere() {
         assert!(!first.page(&page).html.contains(&approve));
         assert!(second.page(&page).html.contains(&approve));
         assert!(!weak.page(&page).html.contains(&approve));
-        let own = first.does(&approve, &[]);
-        assert!(own.status == 403 && own.html.contains("another one must"), "{}", own.html);
+        for own in [first.page(&approve), first.send(&approve, &[("version", "1")])] {
+            assert!(own.status == 403 && own.html.contains("another one must"), "{}", own.html);
+            assert!(!own.html.contains("You are the second person"), "{}", own.html);
+        }
         let psbt = signer.sign(&first.page(&format!("{page}/psbt")).html);
         let submit = format!("{page}/submit");
+        assert!(first.page(&submit).html.contains("It waits for approval"));
         let early = first.does(&submit, &[("psbt", &psbt)]);
         assert!(early.status == 403 && early.html.contains("must approve it first"));
         weak.refused_here(&approve, "payout", &[("version", "1")]);
@@ -76,6 +79,9 @@ fn two_persons_pay_on_pages_alone_and_only_signing_is_done_elsewhere() {
         assert_eq!(batch_at(shop, &page)["needs_approval"], true);
         assert_eq!(second.clicks_twice(&approve, &[]).to, page);
         assert_eq!(shop.acts("payout.approve"), 1);
+        let done = second.page(&approve);
+        assert!(done.status == 409 && done.html.contains("nobody&#39;s approval"), "{}", done.html);
+        assert!(!first.page(&submit).html.contains("It waits for approval"));
 
         // Signed elsewhere and handed in, exactly as it was prepared.
         let bare = first.does(&submit, &[("psbt", &text(&batch["psbt"]))]);
@@ -92,16 +98,44 @@ fn two_persons_pay_on_pages_alone_and_only_signing_is_done_elsewhere() {
         weak.refused_here(&bump, "payout", &[("feerate", "5")]);
         let low = first.does(&bump, &[("feerate", "1.6")]);
         assert!(low.status == 422 && low.html.contains("id=\"error-feerate\""), "{}", low.html);
-        assert_eq!(first.clicks_twice(&bump, &[("feerate", "5")]).to, page);
-        assert_eq!(batch_at(shop, &page)["versions"].as_array().map(Vec::len), Some(2));
+        let least = low.html.split("which takes ").nth(1).expect("a rate");
+        let (least, _) = least.split_once(" sat/vB (feerate_msat_vb ").expect("a rate");
+        let preview = first.does(&bump, &[("feerate", least)]);
+        assert_eq!(preview.status, 200, "what it says is enough: {}", preview.html);
+        assert!(preview.html.contains(&format!("at {least} sat/vB; version 1 has")));
+        let after = |html: &str, words: &str| -> u64 {
+            let rest = html.split(words).nth(1).unwrap_or_default();
+            rest.split(' ').next().unwrap_or_default().parse().expect("satoshis")
+        };
+        let [least, new] = [(&low, "it must be at least "), (&preview, "The fee becomes ")]
+            .map(|(page, words)| after(&page.html, words));
+        assert!((least..=least + 1).contains(&new), "{least} {new}");
+        assert_eq!(batch_at(shop, &page)["versions"].as_array().map(Vec::len), Some(1));
+        let wrong = first.does(&bump, &[("feerate", "5"), ("max_fee_pct", "none")]);
+        assert!(wrong.html.contains("id=\"error-max_fee_pct\">Give a whole number from 1 to 100"));
+        let high = first.does(&bump, &[("feerate", "50"), ("max_fee_pct", "1")]);
+        assert!(high.status == 409 && high.html.contains("name=\"max_fee_pct\""), "{}", high.html);
+        // What was looked at is what is made.
+        let seen = first.does(&bump, &[("feerate", "5")]);
+        let mut other = Desk::filled(&seen.html, &[]);
+        other.iter_mut().filter(|it| it.0 == "feerate").for_each(|it| it.1 = "6");
+        let changed = first.send(&bump, &other);
+        assert!(changed.status == 409 && changed.html.contains("look again"), "{}", changed.html);
+        assert_eq!(first.sends_twice(&bump, &Desk::filled(&seen.html, &[])).to, page);
+        let bumped = batch_at(shop, &page);
+        assert_eq!(bumped["versions"].as_array().map(Vec::len), Some(2));
+        let fee = format!("The fee becomes {} sat", number(&bumped["pays"]["fee_sat"]));
+        assert!(seen.html.contains(&fee), "{fee}: {}", seen.html);
         assert_eq!(second.does(&approve, &[]).status, 303);
         signed(&first, signer, &page);
         shop.batch_in(&batch["id"], "broadcast");
         shop.node.mine(1);
         shop.batch_in(&batch["id"], "confirmed");
         assert!(shop.arrived_sat(&to) > 19_000);
-        let late = first.does(&format!("{page}/abandon"), &[]);
-        assert!(late.status == 409 && late.html.contains("it has paid"), "{}", late.html);
+        let abandon = format!("{page}/abandon");
+        for late in [first.page(&abandon), first.send(&abandon, &[])] {
+            assert!(late.status == 409 && late.html.contains("it has paid"), "{}", late.html);
+        }
     });
 }
 
@@ -126,7 +160,10 @@ fn a_batch_is_given_up_on_its_page_once_and_its_payouts_leave_with_another() {
         assert_ne!(other, page);
         // Its file is not taken on the page of another one.
         let psbt = signer.sign(&desk.page(&format!("{other}/psbt")).html);
-        let there = desk.does(&format!("{page}/submit"), &[("psbt", &psbt)]);
+        let submit = format!("{page}/submit");
+        let gone = desk.page(&submit);
+        assert!(gone.status == 409 && gone.html.contains("nothing of it"), "{}", gone.html);
+        let there = desk.send(&submit, &[("psbt", &psbt)]);
         assert!(there.status == 422 && there.html.contains("not of this one"), "{}", there.html);
         signed(&desk, signer, &other);
         shop.node.mine(1);
@@ -147,7 +184,8 @@ fn signatures_of_several_signers_are_handed_in_on_a_page_one_after_the_other() {
         for _ in 0..2 {
             let one = desk.does(&submit, &[("psbt", &signer.sign_with(&bare, 0))]);
             assert_eq!(one.status, 200, "{}", one.html);
-            assert!(one.html.contains("The signatures are kept: 1 signature(s)"), "{}", one.html);
+            let said = one.html.split("role=\"status\">").nth(1).unwrap_or_default();
+            assert!(said.starts_with("The signatures are kept: 1 signature(s)"), "{}", one.html);
         }
         assert_eq!(batch_at(shop, &page)["state"], "prepared");
         let both = desk.does(&submit, &[("psbt", &signer.sign_with(&bare, 2))]);

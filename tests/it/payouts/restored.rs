@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{CONFIG, each_signed, number, text};
 use crate::harness::daemon::Shop;
+use crate::harness::desk::Desk;
 use crate::harness::signer::Kind;
 use crate::restore::{back_up, set_wallet};
 
@@ -14,6 +15,22 @@ use crate::restore::{back_up, set_wallet};
 fn go_back(shop: &mut Shop, copy: &Path) {
     set_wallet(shop, "recover_lookahead = 100\nrecover_skip = 100");
     crate::restore::restore(shop, copy);
+}
+
+const RESUME: &str = "/operator/batches/resume";
+
+/// Whether overview and pages say that payouts are held, and offer to prepare a batch only else.
+fn says_held(shop: &Shop, desk: &Desk<'_>, held: bool) {
+    let (status, seen) = shop.operate(Method::GET, "overview", None);
+    assert_eq!((status, seen["payouts_held_since"].is_string()), (200, held), "{seen}");
+    let home = desk.page("/operator").html;
+    assert_eq!(home.contains("notice alarm"), held, "{home}");
+    assert_eq!(home.contains("leasehold payouts resume"), held, "{home}");
+    for list in ["/operator/payouts", "/operator/batches"] {
+        let html = desk.page(list).html;
+        assert_eq!(html.contains("/operator/batches/new"), !held, "{html}");
+        assert_eq!(html.contains(RESUME), held, "{html}");
+    }
 }
 
 #[test]
@@ -40,6 +57,8 @@ fn what_was_paid_back_after_the_backup_is_found_before_anything_is_prepared() {
         let (status, refused) = shop.try_prepare(&json!({ "feerate_msat_vb": 1000 }));
         assert_eq!((status, &refused["code"]), (409, &json!("conflict")), "{refused}");
         assert!(text(&refused["detail"]).contains("payouts resume"), "{refused}");
+        let desk = shop.desk("desk", &["read", "payout"]);
+        says_held(shop, &desk, true);
         let resume = shop.command(&["--json", "payouts", "resume", "--server", shop.url()]);
         let output = { resume }.output().expect("the program starts");
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -49,6 +68,8 @@ fn what_was_paid_back_after_the_backup_is_found_before_anything_is_prepared() {
         let known = shop.batch_in(&found["found"][0], "confirmed");
         assert_eq!(known["txid"], batch["txid"]);
         shop.payout_in(&paid, "confirmed");
+        says_held(shop, &desk, false);
+        assert_eq!(desk.page(RESUME).to, "/operator/batches", "nothing is held any more");
 
         let next = shop.prepare(&json!({}));
         assert_eq!(next["pays"]["total_sat"], shop.payout_in(&waits, "prepared")["amount_sat"]);
@@ -86,7 +107,20 @@ fn an_amount_that_nobody_can_explain_holds_payouts_until_the_operator_says_so() 
         assert_eq!((status, &found["resumed"]), (200, &json!(false)), "{found}");
         assert!(text(&found["unclear"][0]).contains("9000 sat"), "{found}");
         assert_eq!(shop.try_prepare(&json!({})).0, 409);
-        assert_eq!(resume(shop, true).1["resumed"], true);
+        let desk = shop.desk("desk", &["read", "payout"]);
+        shop.desk("weak", &["read", "manage", "admin"]).refused_here(RESUME, "payout", &[]);
+        desk.refused_elsewhere(RESUME, &[]);
+        let looked = desk.does(RESUME, &[]);
+        assert_eq!(looked.status, 200, "{}", looked.html);
+        for what in ["9000 sat", "Go on anyway?", "may be paid again"] {
+            assert!(looked.html.contains(what), "{what}: {}", looked.html);
+        }
+        says_held(shop, &desk, true);
+        assert_eq!(shop.acts("payout.resume"), 0);
+        let done = desk.sends_twice(RESUME, &Desk::filled(&looked.html, &[]));
+        assert_eq!((done.status, done.to.as_str()), (303, "/operator/batches"), "{}", done.html);
+        says_held(shop, &desk, false);
+        assert_eq!(resume(shop, false).1["resumed"], true);
         let (status, answer) = shop.try_prepare(&json!({ "feerate_msat_vb": 1000 }));
         assert_eq!(status, 409, "the only coin is spent: {answer}");
         assert!(text(&answer["detail"]).contains("are needed"), "{answer}");

@@ -172,15 +172,123 @@ fn payout_of(shop: &Shop, subject: &str, state: &str) -> Value {
     })
 }
 
+/// 30,000 sat on an address that was never given out; the payment's id.
+fn stray(shop: &Shop) -> String {
+    shop.node.send(&shop.address(40), 30_000);
+    shop.node.mine(1);
+    until("the money to be found", || {
+        let (_, list) = shop.operate(Method::GET, "payments?unallocated=true", None);
+        list["items"][0]["id"].as_str().map(str::to_owned).ok_or(list)
+    })
+}
+
+#[test]
+fn money_in_a_batch_goes_where_that_pays_it_and_nobody_is_told_otherwise() {
+    each_signed(Kind::Wpkh, CONFIG, |shop, signer| {
+        let id = stray(shop);
+        let [to, other] = [shop.node.new_address(), shop.node.new_address()];
+        let path = format!("payments/{id}/refund");
+        let refund = |address: &str| {
+            let (status, answer) =
+                shop.operate(Method::POST, &path, Some(&json!({ "address": address })));
+            (status, answer["refund_address"] == address, answer["detail"].clone())
+        };
+        let told = |why: &str| {
+            let (status, _, detail) = refund(&other);
+            assert_eq!((status, text(&detail).as_str()), (409, why));
+            assert_eq!(refund(&to).0, 200, "as it is already");
+            let page = shop.operate(Method::GET, &format!("payments/{id}"), None).1;
+            assert_eq!(page["refund_address"], to);
+        };
+        let desk = shop.desk("desk", &["read", "manage"]);
+        let form = format!("/operator/payments/{id}/refund");
+        let offered = || desk.page(&format!("/operator/payments/{id}")).html.contains(&form);
+        assert_eq!(refund(&other).0, 200);
+        assert_eq!(refund(&to).0, 200, "until it is in a batch");
+        shop.node.mine(1);
+        payout_of(shop, &id, "due");
+        assert!(offered());
+        let given_up = shop.prepare(&json!({}));
+        let batch = text(&given_up["id"]);
+        told(&format!("it is in {batch}; abandon that first"));
+        assert!(!offered());
+        let wrong = desk.does(&form, &[("address", &other)]);
+        assert!(wrong.status == 409 && wrong.html.contains("abandon that first"), "{}", wrong.html);
+        let already = format!("go back to {to} already");
+        for part in [id.as_str(), "30,000 sat", &already, &other] {
+            assert!(wrong.html.contains(part), "{part}: {}", wrong.html);
+        }
+        let abandon = format!("payouts/batches/{batch}/abandon");
+        assert_eq!(shop.operate(Method::POST, &abandon, Some(&json!({}))).0, 200);
+        assert!(offered());
+        assert_eq!((refund(&other).0, refund(&to).0), (200, 200), "it is in none");
+
+        let made = shop.prepare(&json!({ "feerate_msat_vb": 2000 }));
+        let batch = text(&made["id"]);
+        shop.sign_and_submit(signer, &made);
+        payout_of(shop, &id, "broadcast");
+        told(&format!("it is in {batch}; abandon that first"));
+        shop.node.mine(1);
+        payout_of(shop, &id, "confirmed");
+        told(&format!("it was paid back by {batch}"));
+        assert!(!offered());
+        assert_eq!(shop.acts("payment.refund"), 4);
+        assert_eq!(shop.arrived_sat(&other), 0);
+    });
+}
+
+#[test]
+fn of_more_than_a_batch_takes_the_smallest_stay_due_and_that_is_said_before() {
+    once_signed(Kind::Wpkh, CONFIG, |shop, _| {
+        let (stray, to) = (shop.address(40), shop.node.new_address());
+        let pay: Vec<(&str, u64)> = (0..252).map(|n| (stray.as_str(), 3000 + n)).collect();
+        for part in pay.chunks(84) {
+            shop.node.send_many(part);
+            shop.node.mine(1);
+        }
+        shop.node.mine(1);
+        let inbox = |part: &str| {
+            let path = format!("payments?unallocated=true&limit=200{part}");
+            shop.operate(Method::GET, &path, None).1
+        };
+        let (first, rest) = until("all of it to be found", || {
+            let first = inbox("");
+            let cursor = first["next_cursor"].as_str().map(|it| format!("&cursor={it}"));
+            let rest = inbox(&cursor.unwrap_or_default());
+            let whole = rest["items"].as_array().is_some_and(|rest| rest.len() == 52);
+            if whole { Ok((first, rest)) } else { Err(rest) }
+        });
+        for list in [&first, &rest] {
+            for payment in list["items"].as_array().unwrap() {
+                let path = format!("payments/{}/refund", text(&payment["id"]));
+                let body = json!({ "address": to });
+                assert_eq!(shop.operate(Method::POST, &path, Some(&body)).0, 200);
+            }
+        }
+        let (status, made) = shop.try_prepare(&json!({ "preview": true, "feerate_msat_vb": 1000 }));
+        assert_eq!((status, &made["more_due"]), (200, &json!(2)), "{made}");
+        let largest: u64 = (2..252).map(|n| 3000 + n).sum();
+        assert_eq!(made["pays"]["total_sat"], largest);
+        let desk = shop.desk("desk", &["read", "payout"]);
+        let form = desk.page("/operator/batches/new").html;
+        assert!(form.contains("up to 250 payouts, the largest first; 2 more stay due"), "{form}");
+        let shown = |sat: &str| form.contains(&format!(">{sat} sat<"));
+        let ends = ["3,251", "3,002", "3,001", "3,000"].map(shown);
+        assert_eq!(ends, [true, true, false, false], "{form}");
+        let preview = desk.does("/operator/batches/new", &[("feerate", "1")]).html;
+        assert!(preview.contains("2 more stay due"), "{preview}");
+        let prepare =
+            shop.command(&["payouts", "prepare", "--feerate", "1", "--server", shop.url()]);
+        let said = { prepare }.output().expect("the program starts").stdout;
+        let said = String::from_utf8_lossy(&said);
+        assert!(said.contains("2 more stay due"), "{said}");
+    });
+}
+
 #[test]
 fn money_on_an_index_never_issued_goes_back_where_the_operator_says() {
     each_signed(Kind::Wpkh, CONFIG, |shop, signer| {
-        shop.node.send(&shop.address(40), 30_000);
-        shop.node.mine(1);
-        let id = until("the money to be found", || {
-            let (_, list) = shop.operate(Method::GET, "payments?unallocated=true", None);
-            list["items"][0]["id"].as_str().map(str::to_owned).ok_or(list)
-        });
+        let id = stray(shop);
         let [wrong, to] = [shop.node.new_address(), shop.node.new_address()];
         for address in [&wrong, &to] {
             let body = json!({ "address": address });

@@ -151,6 +151,8 @@ struct RefundTo {
     request_body = RefundTo, params(("id" = String, Path, description = "The payment's id")),
     responses((status = 200, description = "The payment", body = Object),
         (status = 404, description = "not_found", body = ProblemBody),
+        (status = 409, description = "conflict: a batch pays it to another address, or has",
+            body = ProblemBody),
         (status = 422, description = "invalid_request", body = ProblemBody)))]
 async fn refund(
     State(state): State<HttpState>,

@@ -4,6 +4,7 @@
 use axum::Json;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode};
+use bitcoin::Txid;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -135,6 +136,15 @@ pub(in crate::http) async fn show(state: &HttpState, id: &str) -> Result<BatchVi
     Ok(look::batch(&state.db, id, ground).await?)
 }
 
+/// The transaction that was previewed.
+fn expected(txid: Option<String>) -> Result<Option<Txid>, Refusal> {
+    let wrong = |_| {
+        let detail = "this is no txid; take txid of a preview";
+        Refusal::field(Code::InvalidRequest, "/expect_txid", detail)
+    };
+    txid.map(|text| text.parse().map_err(wrong)).transpose()
+}
+
 /// What was made, with its batch as it is now.
 async fn made(state: &HttpState, outcome: Outcome) -> Result<(StatusCode, Json<Value>), Problem> {
     let mut body = outcome.body;
@@ -169,12 +179,11 @@ async fn prepare(
         };
         list.iter().map(id).collect()
     };
-    let no_txid = |_| field("/expect_txid", "this is no txid; take txid of a preview");
     let asked = Prepare {
         only: only.map(ids).transpose()?,
         feerate_msat: feerate_msat_vb,
         max_fee_pct,
-        expect: expect_txid.map(|text| text.parse().map_err(no_txid)).transpose()?,
+        expect: expected(expect_txid)?,
     };
     if preview {
         let shown = state.batcher.preview(&asked).await?.view(state.shop.keychain.network());
@@ -286,10 +295,15 @@ async fn batch(
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewVersion {
-    /// Thousandths of a satoshi a vbyte. Otherwise the node's estimate.
+    /// Thousandths of a satoshi a vbyte: 1500 is 1.5 sat/vB. Otherwise the node's estimate.
     feerate_msat_vb: Option<u64>,
     /// The most that the fee may be of a payout, in percent.
     max_fee_pct: Option<u64>,
+    /// True: show what would be made, and keep nothing.
+    #[serde(default)]
+    preview: bool,
+    /// Make it only if it is this transaction: `txid` of a preview.
+    expect_txid: Option<String>,
 }
 
 /// Make another version of a batch with a higher fee, to be signed again. Scope `payout`.
@@ -297,7 +311,8 @@ struct NewVersion {
     request_body = NewVersion,
     params(("id" = String, Path, description = "The batch's id"),
         ("idempotency-key" = Option<String>, Header, description = "Ask twice, create once")),
-    responses((status = 201, description = "The batch with its new version", body = PreparedView),
+    responses((status = 200, description = "A preview", body = PreparedView),
+        (status = 201, description = "The batch with its new version", body = PreparedView),
         (status = 404, description = "not_found", body = ProblemBody),
         (status = 409, description = "conflict", body = ProblemBody),
         (status = 422, description = "invalid_request: the fee is too low", body = ProblemBody)))]
@@ -311,8 +326,17 @@ async fn bump(
     operator.may(Scope::Payout)?;
     let path = format!("/v1/admin/payouts/batches/{id}/bump");
     let key = idempotency(&headers, &path, &operator.0.id, &body.bytes)?;
-    let NewVersion { feerate_msat_vb, max_fee_pct } = body.value;
-    let asked = Bump { batch: id, feerate_msat: feerate_msat_vb, max_fee_pct };
+    let NewVersion { feerate_msat_vb, max_fee_pct, preview, expect_txid } = body.value;
+    let asked = Bump {
+        batch: id,
+        feerate_msat: feerate_msat_vb,
+        max_fee_pct,
+        expect: expected(expect_txid)?,
+    };
+    if preview {
+        let shown = state.batcher.preview_bump(&asked).await?.view(state.shop.keychain.network());
+        return Ok((StatusCode::OK, Json(serde_json::json!(shown))));
+    }
     made(&state, state.batcher.bump(&asked, operator.actor(), key).await?).await
 }
 

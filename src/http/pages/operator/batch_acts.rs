@@ -7,11 +7,12 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
 use super::asked::nothing;
-use super::batches::{outputs, own};
+use super::batches::{LIST, outputs, own};
+use super::prepare::{fee_fields, fee_in, seen_in};
 use super::{Button, Cell, FormPage, Visitor};
 use crate::app::abandon_batch::AbandonBatch;
 use crate::app::approve_batch::ApproveBatch;
-use crate::app::view_payout::BatchView;
+use crate::app::view_payout::{BatchView, PreparedView};
 use crate::app::{Code, Refusal};
 use crate::domain::payout::batch::BatchState;
 use crate::http::api::admin::payouts::{PSBT_LIMIT, show};
@@ -21,7 +22,7 @@ use crate::http::pages::field::{Field, Kind};
 use crate::http::pages::form::Sent;
 use crate::http::pages::problem::Wrong;
 use crate::http::{HttpState, Problem};
-use crate::payout::Bump;
+use crate::payout::{Bump, feerate_text};
 
 pub(super) fn router() -> Router<HttpState> {
     let large = DefaultBodyLimit::max(PSBT_LIMIT);
@@ -53,11 +54,29 @@ impl Act {
         Self::ALL.into_iter().find(|act| act.name() == text).ok_or_else(nothing)
     }
 
-    pub(super) fn fits(self, batch: &BatchView, visitor: &Visitor) -> bool {
+    /// Why it cannot be done as the batch is.
+    pub(super) fn unfit(self, batch: &BatchView, visitor: &Visitor) -> Option<Refusal> {
+        let (state, alive) = (batch.state.as_str(), batch.state.is_alive());
+        let conflict = |detail: String| Some(Refusal::new(Code::Conflict, detail));
         match self {
-            Self::Approve => batch.needs_approval && !own(batch, visitor),
-            Self::Submit | Self::Bump => batch.state.is_alive(),
-            Self::Abandon => batch.state.is_alive() || batch.state == BatchState::Conflicted,
+            Self::Approve if !batch.needs_approval => {
+                conflict("it waits for nobody's approval".into())
+            }
+            Self::Approve if own(batch, visitor) => {
+                let detail =
+                    "the API key that prepared a batch cannot approve it; another one must";
+                Some(Refusal::new(Code::Forbidden, detail))
+            }
+            Self::Submit | Self::Bump if !alive => {
+                conflict(format!("it is {state}: nothing of it is to be sent any more"))
+            }
+            Self::Abandon if batch.state == BatchState::Confirmed => {
+                conflict("it is in the chain: it has paid, and cannot be given up".into())
+            }
+            Self::Abandon if !alive && batch.state != BatchState::Conflicted => {
+                conflict(format!("it is {state} already"))
+            }
+            _ => None,
         }
     }
 
@@ -97,37 +116,40 @@ impl Act {
     }
 }
 
-async fn question(
-    state: &HttpState,
-    visitor: &Visitor,
-    id: &str,
-    act: Act,
-) -> Result<FormPage, Problem> {
-    let batch = show(state, id).await?;
+fn question(state: &HttpState, visitor: &Visitor, batch: &BatchView, act: Act) -> FormPage {
     let (button, question, words) = act.words();
-    let path = format!("/operator/batches/{id}");
+    let path = format!("{}/{}", LIST.0, batch.id);
     let place = (format!("{path}/{}", act.name()), path);
     let mut page = FormPage::new(state, visitor, place, (question, button));
     page.table = outputs(&batch.pays);
     let [total, fee] = [batch.pays.total_sat, batch.pays.fee_sat].map(|sat| Cell::sat(sat).text);
-    let page = page.words(format!(
-        "Version {} of {id}, {}: {total} of what is owed, {fee} of fee, which the {} pays.",
+    let mut page = page.danger(act == Act::Abandon).words(format!(
+        "Version {} of {}, {}: {total} of what is owed, {fee} of fee, which the {} pays.",
         batch.version,
+        batch.id,
         batch.state.as_str(),
         batch.fee_policy.as_str()
     ));
-    let mut page = page.words(words).danger(act == Act::Abandon);
+    if act.unfit(batch, visitor).is_none() {
+        page = page.words(words);
+    }
     match act {
         Act::Approve => page.hidden.push(("version", batch.version.to_string())),
         Act::Submit => {
+            if batch.needs_approval {
+                page = page.words(
+                    "It waits for approval: until another API key has approved it, it is not sent, \
+                     and a file with all signatures is refused.",
+                );
+            }
             let hint = "In base64, as signers copy it; or the finished transaction in hex.";
             let field = Field::line("psbt", "Signed PSBT", hint);
             page.fields.push(Field { kind: Kind::Long, ..field });
         }
-        Act::Bump => page.fields.push(super::prepare::feerate_field()),
+        Act::Bump => page.fields.extend(fee_fields()),
         Act::Abandon => {}
     }
-    Ok(page)
+    page
 }
 
 async fn ask(
@@ -137,7 +159,11 @@ async fn ask(
 ) -> Result<Response, Wrong> {
     visitor.may(Scope::Payout)?;
     let act = Act::parse(&act)?;
-    Ok(question(&state, &visitor, &id, act).await?.show())
+    let batch = show(&state, &id).await?;
+    match act.unfit(&batch, &visitor) {
+        Some(refusal) => Err(refusal.into()),
+        None => Ok(question(&state, &visitor, &batch, act).show()),
+    }
 }
 
 async fn act(
@@ -148,44 +174,77 @@ async fn act(
 ) -> Result<Response, Wrong> {
     visitor.may(Scope::Payout)?;
     let act = Act::parse(&act)?;
-    let page = question(&state, &visitor, &id, act).await?;
-    match change(&state, &visitor, (&id, act, &page.action), &sent).await {
+    let batch = show(&state, &id).await?;
+    let page = question(&state, &visitor, &batch, act);
+    match change(&state, &visitor, (&batch, act, &page.action), &sent).await {
         Ok(None) => Ok(Redirect::to(&page.back).into_response()),
-        Ok(Some(said)) => Ok(page.words(said).show()),
+        Ok(Some(next)) => Ok(next.show()),
         Err(problem) => page.again(problem, &sent),
     }
 }
 
-/// Does it; what there is to say when it is not all done.
+/// Does it; the page that follows when it is not all done.
 async fn change(
     state: &HttpState,
     visitor: &Visitor,
-    (id, act, path): (&str, Act, &str),
+    (batch, act, path): (&BatchView, Act, &str),
     sent: &Sent,
-) -> Result<Option<String>, Problem> {
-    let (ground, batch) = (state.ground(), id.to_owned());
+) -> Result<Option<FormPage>, Problem> {
+    let (ground, id) = (state.ground(), batch.id.clone());
     match act {
         Act::Approve => {
             let wrong = || Refusal::new(Code::InvalidRequest, "no version was looked at");
             let version = sent.text("version").parse().map_err(|_| wrong())?;
-            let item = ApproveBatch { ground, batch, version, actor: visitor.operator.actor() };
+            let actor = visitor.operator.actor();
+            let item = ApproveBatch { ground, batch: id, version, actor };
             visitor.change(state, (path, sent), item).await?;
         }
         Act::Submit => {
             let psbt = sent.text("psbt");
-            let done = state.batcher.submit(psbt, Some(id), visitor.name()).await?;
-            return Ok(done.missing.map(|missing| format!("The signatures are kept: {missing}.")));
+            let done = state.batcher.submit(psbt, Some(&id), visitor.name()).await?;
+            return Ok(done.missing.map(|missing| {
+                let mut next = question(state, visitor, batch, act);
+                next.said = Some(format!("The signatures are kept: {missing}."));
+                next
+            }));
         }
         Act::Bump => {
-            let feerate_msat = super::prepare::feerate_in(sent)?;
-            let asked = Bump { batch, feerate_msat, max_fee_pct: None };
+            let ((feerate_msat, max_fee_pct), expect) = (fee_in(sent)?, seen_in(sent)?);
+            let asked = Bump { batch: id, feerate_msat, max_fee_pct, expect };
+            if expect.is_none() {
+                let made = state.batcher.preview_bump(&asked).await?;
+                let made = made.view(state.shop.keychain.network());
+                return Ok(Some(bumped(state, visitor, (batch, &made), sent)));
+            }
             let key = visitor.key(path, sent)?;
             state.batcher.bump(&asked, visitor.operator.actor(), key).await?;
         }
         Act::Abandon => {
-            let item = AbandonBatch { ground, batch, actor: visitor.name() };
+            let item = AbandonBatch { ground, batch: id, actor: visitor.name() };
             visitor.change(state, (path, sent), item).await?;
         }
     }
     Ok(None)
+}
+
+/// What the next version would pay, to be agreed to.
+fn bumped(
+    state: &HttpState,
+    visitor: &Visitor,
+    (batch, made): (&BatchView, &PreparedView),
+    sent: &Sent,
+) -> FormPage {
+    let path = format!("{}/{}/{}", LIST.0, batch.id, Act::Bump.name());
+    let words = ("Make this version?", "Make it");
+    let mut page = FormPage::new(state, visitor, (path.clone(), path), words);
+    page.table = outputs(&made.pays);
+    super::prepare::carry(&mut page, made, sent);
+    let [old, new] = [batch.pays.fee_sat, made.pays.fee_sat].map(|sat| Cell::sat(sat).text);
+    page.words(format!(
+        "The fee becomes {new}, at {} sat/vB; version {} has {old}. The {} pays it.",
+        feerate_text(made.feerate_msat_vb),
+        batch.version,
+        batch.fee_policy.as_str()
+    ))
+    .words("Then download it and have it signed again.")
 }

@@ -41,7 +41,7 @@ async fn list(
     let mut page = ListPage::new(&state, &visitor, LIST);
     page.lead = "Payouts that leave in one transaction. It is made here, and signed wherever your \
                  keys are.";
-    page.buttons = super::prepare::button(&visitor);
+    page.buttons = super::prepare::button(&state, &visitor).await?;
     page.buttons.push(Button::new("/operator/payouts", "Payouts"));
     page.filters = vec![asked.filter("state", "State", &STATES)];
     Ok(page.show(&asked, &["Batch", "State", "Fee", "Made"], found, |row| {
@@ -66,7 +66,7 @@ async fn one(
         page.buttons.push(Button::new(format!("/operator/batches/{id}/psbt"), "PSBT to sign"));
     }
     if visitor.has(Scope::Payout) {
-        let fitting = Act::ALL.into_iter().filter(|act| act.fits(&batch, &visitor));
+        let fitting = Act::ALL.into_iter().filter(|act| act.unfit(&batch, &visitor).is_none());
         page.buttons.extend(fitting.map(|act| act.button(&id)));
     }
     let waits = match own(&batch, &visitor) {

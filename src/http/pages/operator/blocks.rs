@@ -215,6 +215,10 @@ impl DetailPage {
     }
 }
 
+/// What is said of a form that comes again with something else in it.
+const ONCE_MORE: &str = "this form was sent before with something else in it, and that was done. \
+                         Send it once more if you want this, too";
+
 /// A page that asks once more, or for what is needed, before something is changed.
 #[derive(Template)]
 #[template(path = "operator/form.html")]
@@ -232,6 +236,8 @@ pub(super) struct FormPage {
     pub(super) danger: bool,
     pub(super) back: String,
     pub(super) problem: Option<String>,
+    /// What was done, when there is more to do.
+    pub(super) said: Option<String>,
 }
 
 impl FormPage {
@@ -255,7 +261,13 @@ impl FormPage {
             danger: false,
             back,
             problem: None,
+            said: None,
         }
+    }
+
+    /// Whether something is wrong with what was sent.
+    fn is_wrong(&self) -> bool {
+        self.problem.is_some() || self.fields.iter().any(|field| field.error.is_some())
     }
 
     pub(super) fn words(mut self, words: impl ToString) -> Self {
@@ -280,15 +292,20 @@ impl FormPage {
     /// The form once more, with what is wrong beside its fields; what breaks for other reasons is a
     /// page of its own.
     pub(super) fn again(mut self, problem: Problem, sent: &Sent) -> Result<Response, Wrong> {
-        use Code::{Conflict, Forbidden, InvalidRequest, NotFound, NotReady};
-        if !matches!(problem.code(), InvalidRequest | NotFound | Conflict | Forbidden | NotReady) {
-            return Err(problem.into());
-        }
+        use Code::{Conflict, Forbidden, InvalidRequest, LeaseEnded, NotFound, NotReady};
+        let body = problem.body();
+        let said = match problem.code() {
+            // What is shown has a `once` of its own: sent as it is, it is done.
+            Code::IdempotencyKeyReused => ONCE_MORE,
+            InvalidRequest | NotFound | Conflict | Forbidden | LeaseEnded | NotReady => {
+                &body.detail
+            }
+            _ => return Err(problem.into()),
+        };
         for field in &mut self.fields {
             field.take(sent);
         }
-        let body = problem.body();
-        self.problem = body.errors.is_empty().then(|| sentence(&body.detail));
+        self.problem = body.errors.is_empty().then(|| sentence(said));
         for error in &body.errors {
             let said = Some(sentence(&error.detail));
             // A page may have another unit than the API: `feerate` is `/feerate_msat_vb`.

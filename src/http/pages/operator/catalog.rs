@@ -204,8 +204,17 @@ async fn ask(
     Path((id, act)): Path<(String, String)>,
 ) -> Result<Response, Wrong> {
     visitor.may(Scope::Manage)?;
-    let pause = pauses(&act)?;
-    let (resource, _) = look::resource(&state.db, &id).await?;
+    Ok(pausing(&state, &visitor, &id, pauses(&act)?).await?.show())
+}
+
+/// Asks whether to pause or to go on.
+async fn pausing(
+    state: &HttpState,
+    visitor: &Visitor,
+    id: &str,
+    pause: bool,
+) -> Result<FormPage, Wrong> {
+    let (resource, _) = look::resource(&state.db, id).await?;
     let path = format!("/operator/catalog/{id}");
     let title = resource.terms.terms.title;
     let (question, button, words) = match pause {
@@ -216,22 +225,24 @@ async fn ask(
         ),
         false => (format!("Take money for {title} again?"), "Take money", "It is sold again."),
     };
-    let place = (format!("{path}/{act}"), path);
-    Ok(FormPage::new(&state, &visitor, place, (question, button)).words(words).show())
+    let place = (format!("{path}/{}", if pause { "pause" } else { "resume" }), path);
+    Ok(FormPage::new(state, visitor, place, (question, button)).words(words))
 }
 
 async fn act(
     State(state): State<HttpState>,
     visitor: Visitor,
-    Path((resource, act)): Path<(String, String)>,
+    Path((id, act)): Path<(String, String)>,
     sent: Sent,
 ) -> Result<Response, Wrong> {
     visitor.may(Scope::Manage)?;
     let (pause, actor) = (pauses(&act)?, visitor.name());
-    let to = format!("/operator/catalog/{resource}");
-    let item = PauseResource { ground: state.ground(), resource, pause, actor };
-    visitor.change(&state, (&format!("{to}/{act}"), &sent), item).await?;
-    Ok(Redirect::to(&to).into_response())
+    let to = format!("/operator/catalog/{id}");
+    let item = PauseResource { ground: state.ground(), resource: id.clone(), pause, actor };
+    match visitor.change(&state, (&format!("{to}/{act}"), &sent), item).await {
+        Ok(()) => Ok(Redirect::to(&to).into_response()),
+        Err(problem) => pausing(&state, &visitor, &id, pause).await?.again(problem, &sent),
+    }
 }
 
 /// Shows what applying the file would change; what is sent back holds for this difference only.

@@ -143,14 +143,18 @@ async fn ask(
     Path(id): Path<String>,
 ) -> Result<Response, Wrong> {
     visitor.may(Scope::Manage)?;
-    let delivery = look::delivery(&state.db, &id).await?.delivery;
+    Ok(question(&state, &visitor, &id).await?.show())
+}
+
+async fn question(state: &HttpState, visitor: &Visitor, id: &str) -> Result<FormPage, Wrong> {
+    let delivery = look::delivery(&state.db, id).await?.delivery;
     let path = format!("/operator/deliveries/{id}");
     let place = (format!("{path}/redeliver"), path);
     let words = ("Deliver this event again?", "Deliver it again");
-    let page = FormPage::new(&state, &visitor, place, words);
+    let page = FormPage::new(state, visitor, place, words);
     let page =
         page.words(format!("{}, number {}, to {}.", delivery.kind, delivery.seq, delivery.webhook));
-    Ok(page.words("The message has the same webhook-id as before.").show())
+    Ok(page.words("The message has the same webhook-id as before."))
 }
 
 async fn redeliver(
@@ -162,6 +166,9 @@ async fn redeliver(
     visitor.may(Scope::Manage)?;
     let by = By { actor: visitor.name(), now: state.clock.now() };
     let to = format!("/operator/deliveries/{id}");
-    visitor.change(&state, (&format!("{to}/redeliver"), &sent), Redeliver { id, by }).await?;
-    Ok(Redirect::to(&to).into_response())
+    let item = Redeliver { id: id.clone(), by };
+    match visitor.change(&state, (&format!("{to}/redeliver"), &sent), item).await {
+        Ok(()) => Ok(Redirect::to(&to).into_response()),
+        Err(problem) => question(&state, &visitor, &id).await?.again(problem, &sent),
+    }
 }

@@ -124,10 +124,15 @@ async fn ask(
     Path(id): Path<String>,
 ) -> Result<Response, Wrong> {
     visitor.may(Scope::Admin)?;
-    let key = look::key(&state.db, &id).await?;
+    Ok(revoking(&state, &visitor, &id).await?.show())
+}
+
+/// Asks whether to revoke a key.
+async fn revoking(state: &HttpState, visitor: &Visitor, id: &str) -> Result<FormPage, Wrong> {
+    let key = look::key(&state.db, id).await?;
     let path = format!("/operator/keys/{id}");
     let place = (format!("{path}/revoke"), path);
-    let page = FormPage::new(&state, &visitor, place, ("Revoke this key?", "Revoke"));
+    let page = FormPage::new(state, visitor, place, ("Revoke this key?", "Revoke"));
     let page = page.words(format!("{}, {id}.", key.name));
     let page = match id == visitor.operator.0.id {
         true => page.words("You are signed in with this key: you will be signed out."),
@@ -135,7 +140,7 @@ async fn ask(
     };
     let words = "It is refused from now on, and every browser that is signed in with it is signed \
                  out. This cannot be undone.";
-    Ok(page.words(words).danger(true).show())
+    Ok(page.words(words).danger(true))
 }
 
 async fn revoke(
@@ -146,6 +151,9 @@ async fn revoke(
 ) -> Result<Response, Wrong> {
     visitor.may(Scope::Admin)?;
     let item = RevokeKey { id: id.clone(), now: state.clock.now(), actor: visitor.name() };
-    visitor.change(&state, (&format!("/operator/keys/{id}/revoke"), &sent), item).await?;
-    Ok(Redirect::to(&format!("/operator/keys/{id}")).into_response())
+    let to = format!("/operator/keys/{id}");
+    match visitor.change(&state, (&format!("{to}/revoke"), &sent), item).await {
+        Ok(()) => Ok(Redirect::to(&to).into_response()),
+        Err(problem) => revoking(&state, &visitor, &id).await?.again(problem, &sent),
+    }
 }

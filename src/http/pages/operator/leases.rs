@@ -258,15 +258,24 @@ async fn ask(
 ) -> Result<Response, Wrong> {
     visitor.may(Scope::Manage)?;
     let act = Act::parse(&act)?;
-    let row = read::lease(&state.db, &id).await?;
+    Ok(question(&state, &visitor, &id, act).await?.show())
+}
+
+async fn question(
+    state: &HttpState,
+    visitor: &Visitor,
+    id: &str,
+    act: Act,
+) -> Result<FormPage, Wrong> {
+    let row = read::lease(&state.db, id).await?;
     let (button, question, words) = act.words();
     let path = format!("/operator/leases/{id}");
     let lease = view::lease(&row, &state.scene());
     let unit = lease.unit.map(|unit| format!(", unit {unit}")).unwrap_or_default();
     let place = (format!("{path}/{}", act.name()), path);
-    let page = FormPage::new(&state, &visitor, place, (question, button));
+    let page = FormPage::new(state, visitor, place, (question, button));
     let page = page.words(format!("{id}: {}{unit}, {}.", lease.resource, lease.state.as_str()));
-    Ok(page.words(words).danger(matches!(act, Act::Revoke | Act::ForceRelease)).show())
+    Ok(page.words(words).danger(matches!(act, Act::Revoke | Act::ForceRelease)))
 }
 
 async fn act(
@@ -290,14 +299,15 @@ async fn act(
         Act::Retry => Err(Mend::Retry),
         Act::ForceRelease => Err(Mend::ForceRelease),
     };
-    match action {
+    let done = match action {
         Ok(action) => {
             let item = ActOnLease { ground, lease, action, actor: Some(actor) };
-            visitor.change(&state, form, item).await?;
+            visitor.change(&state, form, item).await
         }
-        Err(mend) => {
-            visitor.change(&state, form, MendAction { ground, lease, mend, actor }).await?;
-        }
+        Err(mend) => visitor.change(&state, form, MendAction { ground, lease, mend, actor }).await,
+    };
+    if let Err(problem) = done {
+        return question(&state, &visitor, &id, act).await?.again(problem, &sent);
     }
     state.live.caught_up().await;
     Ok(Redirect::to(&to).into_response())

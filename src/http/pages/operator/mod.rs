@@ -21,6 +21,7 @@ mod payments;
 mod payouts;
 mod plot;
 mod prepare;
+mod resume;
 mod search;
 mod session;
 mod webhooks;
@@ -47,6 +48,7 @@ pub(super) fn router() -> Router<HttpState> {
         .merge(batches::router())
         .merge(batch_acts::router())
         .merge(prepare::router())
+        .merge(resume::router())
         .merge(actions::router())
         .merge(events::router())
         .merge(deliveries::router())

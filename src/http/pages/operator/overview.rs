@@ -79,6 +79,11 @@ fn notices(seen: &Overview) -> Vec<Notice> {
         let why = seen.node.wallet_detail.as_deref().unwrap_or_default();
         say(true, format!("Payouts cannot be made: {why}"), "/operator/payouts");
     }
+    if seen.payouts_held_since.is_some() {
+        let text = "Payouts are held: this database was restored, and what left since its backup \
+                    would be paid again. Run leasehold payouts resume, or look here";
+        say(true, text.to_owned(), super::resume::PATH);
+    }
     let waits = seen.actions_failed;
     if waits > 0 {
         let text = format!("{waits} of what provisioners were to do waits for you");

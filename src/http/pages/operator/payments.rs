@@ -92,12 +92,19 @@ async fn one(
     let mut page = DetailPage::new(&state, &visitor, LIST, format!("Payment {id}"));
     page.badges = vec![Cell::badge(row.state.as_str())];
     page.badges.extend(look::disposition(&row).map(Cell::badge));
+    let payouts = match row.lease {
+        None => look::payouts_of(&state.db, &id).await?,
+        Some(_) => Vec::new(),
+    };
     if look::is_loose(&row) && visitor.has(Scope::Manage) {
         let at = |act: &str| format!("/operator/payments/{id}/{act}");
         if row.refund_address.is_none() {
             page.buttons.push(Button::new(at("assign"), "Give it to a lease"));
         }
-        page.buttons.push(Button::new(at("refund"), "Refund it"));
+        // What a transaction pays goes nowhere else.
+        if payouts.iter().all(|payout| payout.state.is_open()) {
+            page.buttons.push(Button::new(at("refund"), "Refund it"));
+        }
     }
     page.facts = vec![
         ("Amount", Cell::sat(facts.amount_sat)),
@@ -111,10 +118,6 @@ async fn one(
         ("Index", Cell::text(row.index)),
         ("Refund to", Cell::some(row.refund_address.as_ref(), Cell::code)),
     ];
-    let payouts = match row.lease {
-        None => look::payouts_of(&state.db, &id).await?,
-        Some(_) => Vec::new(),
-    };
     if !payouts.is_empty() {
         page.tables.push(super::payouts::table(&payouts));
     }
@@ -123,8 +126,14 @@ async fn one(
     Ok(page.show())
 }
 
-/// The form of an action.
-fn form(state: &HttpState, visitor: &Visitor, id: &str, act: &str) -> Result<FormPage, Refusal> {
+/// The form of an action, with the payment that it is about.
+fn form(
+    state: &HttpState,
+    visitor: &Visitor,
+    row: &PaymentRow,
+    act: &str,
+) -> Result<FormPage, Refusal> {
+    let id = &row.facts.id;
     let path = format!("/operator/payments/{id}");
     let place = (format!("{path}/{act}"), path);
     let (words, says, input) = match act {
@@ -140,7 +149,13 @@ fn form(state: &HttpState, visitor: &Visitor, id: &str, act: &str) -> Result<For
         ),
         _ => return Err(nothing()),
     };
-    let mut page = FormPage::new(state, visitor, place, words).words(says);
+    let amount = Cell::sat(row.facts.amount_sat).text;
+    let page = FormPage::new(state, visitor, place, words).words(format!("{id}: {amount}."));
+    let mut page = match &row.refund_address {
+        Some(address) => page.words(format!("It is to go back to {address} already.")),
+        None => page,
+    }
+    .words(says);
     page.fields.push(input);
     Ok(page)
 }
@@ -152,8 +167,7 @@ async fn ask(
 ) -> Result<Response, Wrong> {
     visitor.may(Scope::Manage)?;
     let row = look::payment(&state.db, &id).await?;
-    let amount = Cell::sat(row.facts.amount_sat).text;
-    Ok(form(&state, &visitor, &id, &act)?.words(format!("{id}: {amount}.")).show())
+    Ok(form(&state, &visitor, &row, &act)?.show())
 }
 
 async fn act(
@@ -163,7 +177,8 @@ async fn act(
     sent: Sent,
 ) -> Result<Response, Wrong> {
     visitor.may(Scope::Manage)?;
-    let page = form(&state, &visitor, &id, &act)?;
+    let row = look::payment(&state.db, &id).await?;
+    let page = form(&state, &visitor, &row, &act)?;
     match change(&state, &visitor, (&id, &page.action), &sent).await {
         Ok(()) => Ok(Redirect::to(&page.back).into_response()),
         Err(problem) => page.again(problem, &sent),

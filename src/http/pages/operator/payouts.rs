@@ -35,7 +35,7 @@ async fn list(
     let found = look::payouts(&state.db, filter, &asked.part()).await?;
     let mut page = ListPage::new(&state, &visitor, LIST);
     page.lead = "Money that is owed to somebody. A batch pays what is due, in one transaction.";
-    page.buttons = super::prepare::button(&visitor);
+    page.buttons = super::prepare::button(&state, &visitor).await?;
     page.buttons.push(Button::new(super::batches::LIST.0, "Batches"));
     page.filters = vec![asked.filter("state", "State", &STATES)];
     page.filter_by_resource(&state, &asked).await?;

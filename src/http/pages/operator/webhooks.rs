@@ -11,13 +11,13 @@ use super::{Button, Cell, DetailPage, FormPage, ListPage, Visitor};
 use crate::app::view_webhook::EndpointView;
 use crate::app::webhooks::{Act as Change, ActOnWebhook, By, RedeliverSince};
 use crate::app::{Code, Refusal, look};
-use crate::http::HttpState;
 use crate::http::api::admin::webhooks::{make, renew};
 use crate::http::auth::Scope;
 use crate::http::json::Path;
 use crate::http::pages::field::Field;
 use crate::http::pages::form::Sent;
 use crate::http::pages::problem::Wrong;
+use crate::http::{HttpState, Problem};
 
 const LIST: (&str, &str) = ("/operator/webhooks", "Webhooks");
 
@@ -248,20 +248,32 @@ async fn act(
 ) -> Result<Response, Wrong> {
     let act = Act::parse(&act)?;
     visitor.may(act.scope())?;
+    match change(&state, &visitor, (&id, act), &sent).await {
+        Ok(response) => Ok(response),
+        Err(problem) => question(&state, &visitor, &id, act).await?.again(problem, &sent),
+    }
+}
+
+/// Does it; what is shown then.
+async fn change(
+    state: &HttpState,
+    visitor: &Visitor,
+    (id, act): (&str, Act),
+    sent: &Sent,
+) -> Result<Response, Problem> {
     let by = By { actor: visitor.name(), now: state.clock.now() };
     let to = format!("/operator/webhooks/{id}");
     let path = format!("{to}/{}", act.name());
-    let form = (path.as_str(), &sent);
+    let (form, id) = ((path.as_str(), sent), id.to_owned());
     let change = match act {
         Act::Test => Change::Test,
         Act::Redeliver => {
-            let Ok(since) = sent.text("since").trim().parse() else {
-                let detail = "is no moment; write it as 2026-11-25T10:00:00Z";
-                let problem = Refusal::field(Code::InvalidRequest, "/since", detail).into();
-                return question(&state, &visitor, &id, act).await?.again(problem, &sent);
-            };
-            visitor.change(&state, form, RedeliverSince { id: id.clone(), since, by }).await?;
-            return Ok(Redirect::to(&format!("/operator/deliveries?webhook={id}")).into_response());
+            let detail = "is no moment; write it as 2026-11-25T10:00:00Z";
+            let wrong = |_| Refusal::field(Code::InvalidRequest, "/since", detail);
+            let since = sent.text("since").parse().map_err(wrong)?;
+            let to = format!("/operator/deliveries?webhook={id}");
+            visitor.change(state, form, RedeliverSince { id, since, by }).await?;
+            return Ok(Redirect::to(&to).into_response());
         }
         Act::Pause => Change::Pause,
         Act::Resume => Change::Resume,
@@ -269,11 +281,11 @@ async fn act(
         Act::Rotate => {
             let (headers, body) = sent.once();
             let asked = (&headers, body.as_slice());
-            let (endpoint, secret) = renew(&state, &visitor.operator, asked, id, None).await?;
-            return Ok(shown(&state, &visitor, &endpoint, secret));
+            let (endpoint, secret) = renew(state, &visitor.operator, asked, id, None).await?;
+            return Ok(shown(state, visitor, &endpoint, secret));
         }
     };
-    visitor.change(&state, form, ActOnWebhook { id, act: change, by }).await?;
+    visitor.change(state, form, ActOnWebhook { id, act: change, by }).await?;
     let to = if act == Act::Delete { LIST.0 } else { &to };
     Ok(Redirect::to(to).into_response())
 }
