@@ -279,7 +279,15 @@ fn a_batch_that_was_sent_is_bumped_and_the_new_version_is_signed_and_mined() {
         let (status, refused) = shop.operate(Method::POST, &path, Some(&low));
         assert_eq!((status, &refused["errors"][0]["pointer"]), (422, &json!("/feerate_msat_vb")));
         assert!(text(&refused["detail"]).contains("to replace version 1"), "{refused}");
+        let ask = |body: Value| shop.operate(Method::POST, &path, Some(&body));
+        let (status, seen) = ask(json!({ "feerate_msat_vb": 4000, "preview": true }));
+        assert_eq!((status, &seen["batch"]), (200, &Value::Null), "{seen}");
+        let (status, changed) =
+            ask(json!({ "feerate_msat_vb": 5000, "expect_txid": seen["txid"] }));
+        assert_eq!((status, &changed["code"]), (409, &json!("conflict")), "{changed}");
+        assert_eq!(shop.batch(&batch["id"])["version"], 1, "nothing was made");
         let bumped = shop.bump(&batch, 4000);
+        assert_eq!(bumped["pays"], seen["pays"]);
         assert_eq!((&bumped["version"], &bumped["state"]), (&json!(2), &json!("broadcast")));
         assert_ne!((&bumped["psbt"], &bumped["txid"]), (&batch["psbt"], &batch["txid"]));
         assert_eq!(shop.payouts(&rented)[0]["txid"], batch["txid"], "the one in the mempool");
