@@ -319,6 +319,9 @@ impl FormPage {
                 None => self.problem = said,
             }
         }
+        if let Some(field) = self.fields.iter_mut().find(|field| field.error.is_some()) {
+            field.first = true;
+        }
         let status = StatusCode::from_u16(body.status).unwrap_or(StatusCode::CONFLICT);
         Ok((status, render(&self)).into_response())
     }

@@ -126,7 +126,7 @@ fn differences(changes: &[Change]) -> Table {
         title: "How the file differs from it".into(),
         columns: vec!["Resource", "What", "Key", "In force", "In the file"],
         rows,
-        empty: "It does not: the file is in force.",
+        empty: "The file is in force: nothing would change.",
     }
 }
 

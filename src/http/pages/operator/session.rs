@@ -148,6 +148,7 @@ async fn enter(
         Err(problem) if matches!(problem.code(), Code::Unauthorized | Code::Forbidden) => {
             let mut page = SignInPage::new(&state, to);
             page.key.error = Some(sentence(&problem.body().detail));
+            page.key.first = true;
             return Ok((StatusCode::FORBIDDEN, render(&page)).into_response());
         }
         Err(problem) => return Err(problem.into()),
