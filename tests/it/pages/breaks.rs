@@ -109,19 +109,21 @@ fn an_open_page_follows_the_refund_of_its_lease() {
         let invoice = ask(&browser, shop, "shared", "5");
         let lease = lease_of(shop, &invoice);
         send(shop, &invoice);
-        shop.node.mine(3);
+        shop.node.mine(6);
         shop.lease_until("it to run", &lease, |lease| lease["state"] == "active");
         let claim = token(&browser, shop);
+        shop.post(&format!("/v1/leases/{lease}/return"), Some(&claim), &json!({}));
+        browser.go(&format!("{}/leases/{lease}", shop.url()));
+        browser.shows("waits for your refund address");
+        listens(&browser);
+        // The lease is as it was; its refund is not.
+        let before = shop.lease(&lease);
         let body = json!({ "refund_address": shop.node.new_address() });
         let (status, answer) = shop.ask(Method::PATCH, "/v1/claims", Some(&claim), Some(&body));
         assert_eq!(status, 200, "{answer}");
-        shop.post(&format!("/v1/leases/{lease}/return"), Some(&claim), &json!({}));
-        browser.go(&format!("{}/leases/{lease}", shop.url()));
-        browser.shows("waits until the payment behind it is deep enough");
-        listens(&browser);
-        shop.node.mine(3);
         browser.shows("will be sent with the operator's next batch");
         assert_eq!(browser.run("return window.same"), true, "the page was never loaded anew");
+        assert_eq!(shop.lease(&lease), before);
     });
 }
 
