@@ -215,7 +215,7 @@ fn the_difference_to_the_file_is_shown_and_applied_unless_it_is_another_by_then(
             }
             let log = page(&desk, &cookie, "/operator/audit-log").await.must(200).text;
             assert_eq!(log.matches(">catalog.apply<").count(), 4, "two a time: {log}");
-            assert!(list().await.contains("the file is in force"));
+            assert!(list().await.contains("The file is in force"));
             send(&desk, &cookie, "/operator/catalog/mirror/pause", "").await.must(303);
             assert!(list().await.contains(">paused<"));
         },
