@@ -54,7 +54,7 @@ fn a_release_is_tried_again_and_forced_on_the_page_of_its_lease_once_however_oft
         assert_eq!((shop.acts("lease.force-release"), free(shop)), (1, 2.into()));
         // Nothing of it is left: another question is answered with how it is.
         let again = desk.does(&force, &[]);
-        assert!(again.status == 409 && again.html.contains("no release waits"), "{}", again.html);
+        assert!(again.status == 409 && again.html.contains("No release waits"), "{}", again.html);
         let (_, lease) = shop.operate(Method::GET, &format!("leases/{}", rented.lease), None);
         assert_eq!(lease["end_reason"], "revoked", "{lease}");
     });
